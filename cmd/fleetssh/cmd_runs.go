@@ -36,7 +36,8 @@ RUN is a name in the list, or the beginning of the name or of its last six
 letters; last; last-1 or last~1 for the run before that, and so on. @RUN:CLASS is
 a set of hosts, wherever one is accepted; CLASS is all, ok, failed (all that are
 not ok), unreachable, timed_out, skipped, cancelled, lost, unknown, exited,
-signaled or not_started.
+signaled or not_started; exit=3, slow>30s, or block=2: of the output as -b shows
+it. Blocks have numbers on a terminal and in runs show -b.
 
 runs:
       --format FORMAT       text: a table (default)
@@ -46,6 +47,7 @@ runs:
 runs show:
   -v, --verbose             one line per host
       --output              the output of the hosts
+  -b, --fold                the output, folded into numbered blocks
       --report FILE.html    write a page about the run
       --format FORMAT       text (default); json: the objects of run --format json
 
@@ -160,13 +162,14 @@ func (o *runsOptions) run(c *app) error {
 
 // runsShowOptions are the flags of runs show.
 type runsShowOptions struct {
-	verbose, output bool
-	report, format  string
+	verbose, output, fold bool
+	report, format        string
 }
 
 func (o *runsShowOptions) register(flags *pflag.FlagSet) {
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "")
 	flags.BoolVar(&o.output, "output", false, "")
+	flags.BoolVarP(&o.fold, "fold", "b", false, "")
 	flags.StringVar(&o.report, "report", "", "")
 	registerTextFormat(flags, &o.format)
 }
@@ -183,8 +186,11 @@ func newRunsShow(c *app) *cobra.Command {
 			if len(args) != 1 {
 				return exit.UsageError("fleetssh runs show last", "runs show takes one run")
 			}
-			if o.verbose && o.format == "json" {
-				return exit.UsageError("", "--verbose needs --format text")
+			if (o.verbose || o.fold) && o.format == "json" {
+				return exit.UsageError("", "--verbose and -b need --format text")
+			}
+			if o.fold && o.output {
+				return exit.UsageError("", "-b and --output exclude each other")
 			}
 			return o.run(c, args[0])
 		},
@@ -246,6 +252,9 @@ func (o *runsShowOptions) show(screen *termline.Screen, run *journal.Run, t *res
 			}
 			screen.Out(t.Hosts[r.Index].Label+": ", text)
 		}
+	}
+	if o.fold {
+		return record.ShowBlocks(screen, run, t)
 	}
 	if !o.output {
 		return nil

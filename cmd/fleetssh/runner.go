@@ -55,7 +55,7 @@ func (r *runner) run(ctx context.Context, sizes []int) error {
 		if r.show == nil {
 			r.o.record.Simulated = r.c.redirect != nil
 			r.record = r.o.record.Start(r.c.screen, r.summary, journal.Start{Command: r.title, Program: r.program})
-			r.show, endDisplay = r.o.show.Display(display.View{Screen: r.c.screen, Summary: r.summary, Command: r.title, Record: r.record.Wrap})
+			r.show, endDisplay = r.o.show.Display(display.View{Screen: r.c.screen, Summary: r.summary, Command: r.title, Record: r.record.Wrap, Block: r.record.Blocks()})
 		}
 		for ev := range events {
 			ev.Index += r.from

@@ -193,12 +193,12 @@ func TestStatusLine(t *testing.T) {
 	}
 }
 
-// Control characters in grouped output are made visible.
+// Control characters in grouped output are made visible, and blocks have numbers.
 func TestFoldOnTerminal(t *testing.T) {
 	t.Parallel()
 	r, _ := startOnTerminal(t, simulate.Plan{Hosts: 2, Change: hostile}, "run", "%", "--progress", "never", "-b", "true")
 	_, shown := r.wait()
-	for _, want := range []string{"127.1.0.[1-2] (2): ended by signal TERM^[[2J\r\n", `out a^[[31mred^G\x9b2J`, "127.1.0.[1-2]: err a^[[31mred"} {
+	for _, want := range []string{"--------------- block 1\r\n127.1.0.[1-2] (2): ended by signal TERM^[[2J\r\n", `out a^[[31mred^G\x9b2J`, "127.1.0.[1-2]: err a^[[31mred"} {
 		if !strings.Contains(shown, want) {
 			t.Errorf("the terminal does not show %q, but\n%q", want, shown)
 		}

@@ -31,7 +31,8 @@ type View struct {
 	Label   bool   // lines begin with the name of their host
 	diff    bool   // with fold: show how outputs differ from the most common one
 
-	Record func(Display) Display // wraps a display so that the run is recorded; nil: no record
+	Record func(Display) Display         // wraps a display so that the run is recorded; nil: no record
+	Block  func(number int, hosts []int) // records a block of folded output, numbered from 1; nil: no record
 }
 
 // formats are the values of --format.

@@ -20,6 +20,7 @@ type foldDisplay struct {
 	fold   *fold.Fold
 	failed bool         // a line could not be stored
 	groups []fold.Group // for the diff at the end
+	blocks int          // how many blocks were shown
 }
 
 func newFold(v View) Display {
@@ -70,6 +71,7 @@ func (d *foldDisplay) group(g fold.Group) {
 		return
 	}
 	hosts, title := d.title(g)
+	d.number(g)
 	d.header(title, g.Status != "")
 	d.lines(g, fold.Stdout, func(line string) { d.Screen.Out("", line) })
 	prefix := d.Screen.PaintErr(termline.Failure, hosts) + ": "
@@ -87,17 +89,38 @@ func (d *foldDisplay) title(g fold.Group) (hosts, title string) {
 	return hosts, title
 }
 
-// header shows the set of hosts between two rules.
+// number gives the group, which is about to be shown, the number of its block.
+func (d *foldDisplay) number(g fold.Group) {
+	d.blocks++
+	if d.Block != nil {
+		d.Block(d.blocks, g.Hosts)
+	}
+}
+
+// header shows the set of hosts between two rules. On a terminal, the upper rule has the number of the
+// block, for @last:block=N. Programs get the plain rules of ClusterShell and dshbak.
 func (d *foldDisplay) header(title string, failed bool) {
 	if !d.Label {
 		return
 	}
+	upper := rule
+	if d.Block != nil && d.Screen.OutIsTerminal() {
+		upper = BlockRule(d.blocks)
+	}
+	ShowHeader(d.Screen, upper, title, failed)
+}
+
+// BlockRule returns the upper rule of a block with its number.
+func BlockRule(number int) string { return fmt.Sprintf("%s block %d", rule, number) }
+
+// ShowHeader shows the title of a block between two rules.
+func ShowHeader(screen *termline.Screen, upper, title string, failed bool) {
 	style := termline.Heading
 	if failed {
 		style = termline.Failure
 	}
-	for _, line := range []string{rule, title, rule} {
-		d.Screen.Out(d.Screen.Paint(style, line), "")
+	for _, line := range []string{upper, title, rule} {
+		screen.Out(screen.Paint(style, line), "")
 	}
 }
 
@@ -149,6 +172,10 @@ func (d *foldDisplay) differences() {
 		if difference == "" { // standard error or the status differs
 			d.group(g)
 			continue
+		}
+		d.number(g)
+		if d.Block != nil && d.Label && d.Screen.OutIsTerminal() {
+			d.Screen.Out(d.Screen.Paint(termline.Heading, BlockRule(d.blocks)), "")
 		}
 		for line := range strings.Lines(difference) {
 			d.diffLine(strings.TrimSuffix(line, "\n"))

@@ -92,7 +92,7 @@ func TestRoundTrip(t *testing.T) {
 	if run := open(t, dir, "last"); run.State != UnderWay || !slices.Equal(outcomes(run), []string{"exited", Running, "unreachable"}) {
 		t.Errorf("while running: %s %v", run.State, outcomes(run))
 	}
-	check(t, w.HostFinished(1, Result{Outcome: "signaled", Signal: "KILL"}), w.Close(Summary{Hosts: 3, Failed: 3, ElapsedMS: 1500, ExitCode: 4}), w.Close(Summary{}))
+	check(t, w.HostFinished(1, Result{Outcome: "signaled", Signal: "KILL"}), w.Block(1, []int{0, 2}), w.Close(Summary{Hosts: 3, Failed: 3, ElapsedMS: 1500, ExitCode: 4}), w.Close(Summary{}))
 
 	run := open(t, dir, w.ID())
 	if run.State != Ended || run.Partial || run.Failed != 3 || run.OK != 0 || run.ExitCode != 4 || run.Elapsed != 1500*time.Millisecond {
@@ -103,6 +103,9 @@ func TestRoundTrip(t *testing.T) {
 	}
 	if run.Verb != start.Verb || !slices.Equal(run.Words, start.Words) {
 		t.Errorf("%q %q", run.Verb, run.Words)
+	}
+	if run.Hosts[0].Block != 1 || run.Hosts[1].Block != 0 || run.Hosts[2].Block != 1 {
+		t.Errorf("blocks: %+v", run.Hosts)
 	}
 	if got := run.Hosts[2].Result.Error; got == nil || got.Hint != failure.Hint || run.Hosts[2].Ended.IsZero() || !run.Hosts[2].Began.IsZero() {
 		t.Errorf("%+v", run.Hosts[2])

@@ -104,6 +104,12 @@ func (r *reader) line(line []byte) bool {
 		}
 		host := r.host(l.Index)
 		host.Ended, host.Result = l.Time, l.Result
+	case "block":
+		var l blockLine
+		if json.Unmarshal(line, &l) != nil || l.Number < 1 {
+			return false
+		}
+		return r.block(&l)
 	case "summary":
 		var l summaryLine
 		if json.Unmarshal(line, &l) != nil {
@@ -119,6 +125,21 @@ func (r *reader) start(l *startLine) {
 	r.run.Time, r.run.Command, r.run.Args, r.run.Count = l.Time, l.Command, l.Args, l.Hosts
 	r.run.Program, r.run.Settings = l.Program, l.Settings
 	r.run.Verb, r.run.Words = l.Verb, l.Words
+}
+
+// block sets the block of hosts. It reports whether the ranges are valid: ascending, and of known hosts.
+func (r *reader) block(l *blockLine) bool {
+	next := 0
+	for _, hosts := range l.Hosts {
+		if hosts[0] < next || hosts[1] < hosts[0] || r.host(hosts[1]) == nil {
+			return false
+		}
+		next = hosts[1] + 1
+		for i := hosts[0]; i < next; i++ {
+			r.run.Hosts[i].Block = l.Number
+		}
+	}
+	return true
 }
 
 // host returns host number i, nil if there is none.

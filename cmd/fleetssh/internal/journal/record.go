@@ -134,6 +134,12 @@ type (
 		Index int `json:"index"`
 		Result
 	}
+	// blockLine lists a part of the hosts of a block, as ranges of indexes: first and last.
+	blockLine struct {
+		head
+		Number int      `json:"number"`
+		Hosts  [][2]int `json:"hosts"`
+	}
 	summaryLine struct {
 		head
 		Summary
@@ -142,3 +148,19 @@ type (
 
 // hostsPerLine keeps a line of hosts below maxLine.
 const hostsPerLine = 400
+
+// rangesPerLine keeps a line of a block below maxLine.
+const rangesPerLine = 10_000
+
+// rangesOf returns numbers, which are in order, as ranges.
+func rangesOf(numbers []int) [][2]int {
+	var ranges [][2]int
+	for _, n := range numbers {
+		if last := len(ranges) - 1; last >= 0 && ranges[last][1] == n-1 {
+			ranges[last][1] = n
+		} else {
+			ranges = append(ranges, [2]int{n, n})
+		}
+	}
+	return ranges
+}

@@ -58,6 +58,7 @@ type HostRun struct {
 	Began  time.Time // when the command was about to be sent; zero if that is not known
 	Ended  time.Time // zero if there is no result
 	Result Result    // Outcome is always set
+	Block  int       // which block of folded output showed it, from 1; 0: none did
 }
 
 // OK reports whether the command ran and exited 0.
@@ -102,7 +103,7 @@ var Classes = []string{
 func (r *Run) Select(class string) ([]HostRun, error) {
 	class = strings.ReplaceAll(class, "-", "_")
 	if !slices.Contains(Classes, class) {
-		return nil, fmt.Errorf("%q is not a class of hosts: want %s, exit=CODE or slow>TIME", class, strings.Join(Classes, ", "))
+		return nil, fmt.Errorf("%q is not a class of hosts: want %s, exit=CODE, slow>TIME or block=N", class, strings.Join(Classes, ", "))
 	}
 	var hosts []HostRun
 	for i := range r.Hosts {

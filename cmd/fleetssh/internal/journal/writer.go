@@ -143,6 +143,18 @@ func (w *Writer) HostFinished(i int, r Result) error {
 	return w.writeLine(resultLine{head{"result", time.Now()}, i, r})
 }
 
+// Block records which hosts, in order, share a block of folded output. Blocks are numbered from 1.
+func (w *Writer) Block(number int, hosts []int) error {
+	for ranges := rangesOf(hosts); len(ranges) > 0; {
+		part := ranges[:min(len(ranges), rangesPerLine)]
+		ranges = ranges[len(part):]
+		if err := w.writeLine(blockLine{head{"block", time.Now()}, number, part}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Close writes the summary and closes the record. Further calls do nothing.
 func (w *Writer) Close(s Summary) error {
 	err := w.writeLine(summaryLine{head{"summary", time.Now()}, s})

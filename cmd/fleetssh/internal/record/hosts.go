@@ -46,16 +46,21 @@ func Hosts(name string) (expr string, ok bool, err error) {
 const (
 	exitCondition = "exit="
 	slowCondition = "slow>"
+
+	blockCondition = "block="
 )
 
 // isCondition reports whether the text after "RUN:" is a condition.
 func isCondition(text string) bool {
-	return strings.HasPrefix(text, exitCondition) || strings.HasPrefix(text, slowCondition)
+	return strings.HasPrefix(text, exitCondition) || strings.HasPrefix(text, slowCondition) || strings.HasPrefix(text, blockCondition)
 }
 
 // selectHosts returns the hosts of a class, or those that meet a condition: exit=3 (the command exited
-// with this code) or slow>30s (it ran longer than that).
+// with this code), slow>30s (it ran longer than that) or block=2 (of the folded output).
 func selectHosts(run *journal.Run, class string) ([]journal.HostRun, error) {
+	if text, ok := strings.CutPrefix(class, blockCondition); ok {
+		return hostsOfBlock(run, class, text)
+	}
 	var meets func(*journal.Result) bool
 	if text, ok := strings.CutPrefix(class, exitCondition); ok {
 		code, err := strconv.Atoi(text)

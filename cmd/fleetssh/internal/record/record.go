@@ -78,7 +78,7 @@ func CheckReport(name string) error {
 // notRepeated are the flags that do not apply when a run is repeated. fileFlags are the flags that name
 // files, which are recorded with absolute paths.
 var (
-	notRepeated = []string{"hosts", "exclude", "group", "all", "limit", "pick", "dry-run", "yes", "report", "no-record", "config", "help"}
+	notRepeated = []string{"hosts", "exclude", "group", "all", "where", "limit", "pick", "dry-run", "yes", "report", "no-record", "config", "help"}
 	fileFlags   = []string{"identity", "cert", "password-file", "sudo-password-file", "known-hosts", "ssh-config", "keytab", "stdin", "script", "args-file", "inventory", "hostfile", "outdir", "errdir"}
 )
 
@@ -253,6 +253,17 @@ func (d *recordDisplay) Finished(result *results.Result) {
 	d.recorder.warn(d.recorder.writer.HostFinished(result.Index, journalResult(result)))
 	d.Display.Finished(result)
 }
+
+// Blocks returns what records the blocks of folded output, nil if the run is not recorded.
+func (r *Recorder) Blocks() func(number int, hosts []int) {
+	if r.writer == nil || r.temporary {
+		return nil
+	}
+	return r.block
+}
+
+// block records which hosts share a block of folded output.
+func (r *Recorder) block(number int, hosts []int) { r.warn(r.writer.Block(number, hosts)) }
 
 // closeWriter closes the record. Further calls do nothing.
 func (r *Recorder) closeWriter() {

@@ -101,26 +101,11 @@ func classOf(h *journal.HostRun) page.Class {
 
 // variantsOf returns the different outputs of the hosts of a run.
 func variantsOf(run *journal.Run, t *results.Summary) ([]page.Variant, error) {
-	f := fold.New(len(run.Hosts))
+	f, err := foldOf(run, t)
+	if err != nil {
+		return nil, err
+	}
 	defer f.Close()
-	streams := map[string]fold.Stream{"stdout": fold.Stdout, "stderr": fold.Stderr}
-	for line, err := range Lines(run) {
-		if err == nil {
-			err = f.Line(line.Index, streams[line.Stream], line.Text)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	status := make([]string, len(run.Hosts))
-	for i := range t.Results {
-		if r := &t.Results[i]; !r.OK {
-			status[r.Index], _ = r.Title()
-		}
-	}
-	for i := range status {
-		f.End(i, status[i])
-	}
 	var variants []page.Variant
 	for _, g := range f.Complete() {
 		v := page.Variant{Hosts: t.Fold(g.Hosts), Count: len(g.Hosts), Status: g.Status, Cut: run.Hosts[g.Hosts[0]].Result.Cut}

@@ -48,6 +48,9 @@ func New(stdout, stderr io.Writer) *Screen {
 // OutOnly returns a screen that writes to standard output what this one writes to standard error.
 func (s *Screen) OutOnly() *Screen { return &Screen{out: s.out, err: s.out} }
 
+// OutIsTerminal reports whether standard output is a terminal.
+func (s *Screen) OutIsTerminal() bool { return s.out.terminal }
+
 // OnFailure sets a function that is called, at most once, when a write to standard output fails. It
 // is called on the goroutine that writes, and must not use the screen.
 func (s *Screen) OnFailure(call func(error)) { s.out.onFailure(call) }
