@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"fleetssh/internal/nearest"
 )
 
 // A ParseError says what is wrong with an inventory, and where.
@@ -34,9 +36,9 @@ func (e *ParseError) Error() string {
 // or nil if there is none.
 func (e *ParseError) Unwrap() error { return e.err }
 
-// An UnknownError says that hosts or a group are not in the inventory.
+// An UnknownError says that hosts, a group or a variable are not in the inventory.
 type UnknownError struct {
-	// Kind is "host" or "group".
+	// Kind is "host", "group" or "variable".
 	Kind string
 
 	// Names are the unknown names, at least one.
@@ -58,7 +60,7 @@ func (e *UnknownError) Error() string {
 		text += fmt.Sprintf(" and %d more", more)
 	}
 	if len(e.Near) > 0 {
-		text += "; did you mean " + strings.Join(e.Near, " or ") + "?"
+		text += "; " + nearest.Hint(e.Near)
 	}
 	return printable(text)
 }

@@ -9,6 +9,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/hostset"
+	"fleetssh/internal/nearest"
 	"fleetssh/sshconfig"
 )
 
@@ -189,7 +190,7 @@ func (inv *Inventory) ask(s *source, group, name string) (string, error) {
 
 func (inv *Inventory) unknownGroup(name string) error {
 	known, _ := inv.GroupNames() // an incomplete list is good enough for a suggestion
-	return &UnknownError{Kind: "group", Names: []string{name}, Near: nearest(name, known)}
+	return &UnknownError{Kind: "group", Names: []string{name}, Near: nearest.Names(name, known)}
 }
 
 // GroupsOf returns the names of the groups that contain a host, directly or through other groups,
@@ -266,7 +267,7 @@ func (inv *Inventory) Select(expr string) ([]fleetssh.HostConfig, error) {
 		if err != nil {
 			return nil, err
 		}
-		return nil, &UnknownError{Kind: "host", Names: unknown, Near: nearest(unknown[0], all.Names())}
+		return nil, &UnknownError{Kind: "host", Names: unknown, Near: nearest.Names(unknown[0], all.Names())}
 	}
 	return configs, nil
 }
@@ -328,6 +329,17 @@ func (inv *Inventory) config(name string) (fleetssh.HostConfig, error) {
 // groups. On each of these levels, files in group_vars and host_vars take precedence over the
 // inventory itself.
 func (inv *Inventory) vars(h *host) map[string]any {
+	all := maps.Clone(inv.groupVars(h))
+	if all == nil {
+		all = make(map[string]any)
+	}
+	maps.Copy(all, h.vars)
+	maps.Copy(all, h.fileVars)
+	return all
+}
+
+// groupVars returns the variables of the groups of a host. The map must not be changed.
+func (inv *Inventory) groupVars(h *host) map[string]any {
 	key := strings.Join(slices.Sorted(maps.Keys(h.groups)), "\n")
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
@@ -343,11 +355,5 @@ func (inv *Inventory) vars(h *host) map[string]any {
 		}
 		inv.layers[key] = layer
 	}
-	all := maps.Clone(layer)
-	if all == nil {
-		all = make(map[string]any)
-	}
-	maps.Copy(all, h.vars)
-	maps.Copy(all, h.fileVars)
-	return all
+	return layer
 }

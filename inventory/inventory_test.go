@@ -200,18 +200,6 @@ func TestUpcallsAreAskedOnce(t *testing.T) {
 	wg.Wait()
 }
 
-func TestNearest(t *testing.T) {
-	t.Parallel()
-	known := []string{"web1", "web2", "database", "db01", "gateway"}
-	for name, want := range map[string][]string{
-		"wbe1": {"web1"}, "web3": {"web1", "web2"}, "databse": {"database"}, "x": nil, "db1": {"db01"}, "gatewya": {"gateway"}, "": nil,
-	} {
-		if got := nearest(name, known); !slices.Equal(got, want) {
-			t.Errorf("nearest(%q) = %q, want %q", name, got, want)
-		}
-	}
-}
-
 func TestInventoryIsForAnyNumberOfGoroutines(t *testing.T) {
 	t.Parallel()
 	inv := mustLoad(t, site, fleetssh.HostConfig{})

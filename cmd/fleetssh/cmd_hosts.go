@@ -85,7 +85,7 @@ func (o *hostsOptions) check(flags *pflag.FlagSet, args []string) error {
 	if len(args) > 0 {
 		return exit.UsageError("", "--groups shows all groups of the inventory, and takes no hosts")
 	}
-	return refuse(flags, "--groups shows all groups of the inventory", "hosts", "exclude", "group", "all", "limit", "pick")
+	return refuse(flags, "--groups shows all groups of the inventory", "hosts", "exclude", "group", "all", "where", "limit", "pick")
 }
 
 func (o *hostsOptions) run(_ context.Context, c *app) error {

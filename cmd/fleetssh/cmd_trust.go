@@ -202,7 +202,7 @@ func (o *acceptOptions) refuse(flags *pflag.FlagSet, args []string) error {
 		return err
 	}
 	return refuse(flags, "the keys come from "+args[0]+", and no host is asked",
-		"exclude", "limit", "pick", "inventory", "kinit", "keytab", "jump", "proxy", "proxy-command", "control-path")
+		"exclude", "where", "limit", "pick", "inventory", "kinit", "keytab", "jump", "proxy", "proxy-command", "control-path")
 }
 
 // scan shows the keys of hosts, and saves them if save is not empty.

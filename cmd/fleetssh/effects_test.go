@@ -29,14 +29,14 @@ func TestHostFlagsHaveEffect(t *testing.T) {
 		}
 		return path
 	}
-	inventory := file("inventory", "[web]\nweb1\nweb2 ansible_port=2222\n[db]\ndb1\n")
+	inventory := file("inventory", "[web]\nweb1\nweb2 ansible_port=2222\n[db]\ndb1\n[web:vars]\nrole=www\n")
 	base := map[string][]string{
 		"explain": {"-F", "none", "--known-hosts", os.DevNull, "-w", "web1", "--format", "json"},
 		"hosts":   {"--inventory", inventory, "-w", "web[1-4]"},
 	}
 	values := map[string][]string{ // the value, then other flags that it needs
 		"hosts": {"db9"}, "exclude": {"web1"}, "group": {"db"}, "all": {"true"}, "inventory": {file("more", "[web]\nnew1\n"), "--all"},
-		"hostfile": {file("list", "new2\n"), "--all"}, "limit": {"web2"}, "pick": {"1"},
+		"hostfile": {file("list", "new2\n"), "--all"}, "limit": {"web2"}, "pick": {"1"}, "where": {"role=www"},
 		"login": {"bob"}, "port": {"2222"}, "identity": {"/none/key"}, "cert": {"/none/cert"}, "ask-pass": {"true"}, "password-file": {file("password", "x\n")},
 		"password-command": {"echo x"},
 		"host-key":         {"insecure"}, "known-hosts": {"/none/known"}, "ssh-config": {file("config", "Port 99\n")}, "ipv4": {"true"}, "ipv6": {"true"}, "option": {"Port=98"},

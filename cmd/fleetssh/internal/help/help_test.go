@@ -64,19 +64,6 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	t.Parallel()
-	names := []string{"web", "webs", "db", "database", "cache"}
-	for name, want := range map[string]string{"wbe": "web", "wev": "web", "webb": "web webs", "databse": "database", "xyz": "", "": ""} {
-		if got := strings.Join(Nearest(name, names), " "); got != want {
-			t.Errorf("Nearest(%q) = %q, want %q", name, got, want)
-		}
-	}
-	if got := Nearest("a1", []string{"a2", "a3", "a4", "a5"}); !slices.Equal(got, []string{"a2", "a3", "a4"}) {
-		t.Errorf("%q", got)
-	}
-}
-
 // Shells show one line of text for an option: it ends with the first clause.
 func TestShorten(t *testing.T) {
 	t.Parallel()

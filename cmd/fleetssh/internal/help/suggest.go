@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/internal/nearest"
 )
 
 // otherWords maps words of other programs to our verbs.
@@ -52,11 +53,11 @@ func CheckVerb(root *cobra.Command, args []string) error {
 
 // UnknownVerb returns the [*exit.Error] for an unknown verb below cmd. Its hint suggests similar verbs.
 func UnknownVerb(cmd *cobra.Command, name string) error {
-	near := Nearest(name, VerbNames(cmd))
+	near := nearest.Names(name, VerbNames(cmd))
 	if verb, ok := otherWords[name]; ok && cmd == cmd.Root() {
 		near = []string{verb}
 	}
-	hint := DidYouMean(near)
+	hint := nearest.Hint(near)
 	if hint == "" {
 		hint = cmd.CommandPath() + " --help lists the verbs"
 	}
@@ -92,7 +93,7 @@ func FlagError(cmd *cobra.Command, err error) error {
 				names = append(names, f.Name)
 			}
 		})
-		near := Nearest(given, names)
+		near := nearest.Names(given, names)
 		if name, ok := otherFlags[given]; ok && slices.Contains(names, name) {
 			near = []string{name}
 		}
@@ -102,60 +103,9 @@ func FlagError(cmd *cobra.Command, err error) error {
 		for i := range near {
 			near[i] = "--" + near[i]
 		}
-		if text := DidYouMean(near); text != "" {
+		if text := nearest.Hint(near); text != "" {
 			hint = text
 		}
 	}
 	return exit.UsageError(hint, "%v", err)
-}
-
-// DidYouMean returns a hint that suggests names. It is empty if there are none.
-func DidYouMean(names []string) string {
-	if len(names) == 0 {
-		return ""
-	}
-	return "did you mean " + strings.Join(names, " or ") + "?"
-}
-
-// Nearest returns up to three names with the smallest edit distance from name, unless that is too
-// large.
-func Nearest(name string, names []string) []string {
-	best := max(len(name)/3, 1)
-	var found []string
-	for _, n := range names {
-		switch d := editDistance(name, n); {
-		case d > best:
-		case d < best:
-			best, found = d, []string{n}
-		case !slices.Contains(found, n):
-			found = append(found, n)
-		}
-	}
-	return found[:min(len(found), 3)]
-}
-
-// editDistance returns the edit distance of two words, where swapping two neighbours counts as one
-// edit (Damerau-Levenshtein).
-func editDistance(a, b string) int {
-	var before []int // the row for a[:i-1]
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		next := make([]int, len(row))
-		next[0] = i + 1
-		for j := range len(b) {
-			changed := row[j]
-			if a[i] != b[j] {
-				changed++
-			}
-			next[j+1] = min(changed, row[j+1]+1, next[j]+1)
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				next[j+1] = min(next[j+1], before[j-1]+1)
-			}
-		}
-		before, row = row, next
-	}
-	return row[len(b)]
 }

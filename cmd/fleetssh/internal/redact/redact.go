@@ -42,7 +42,7 @@ func IsHidden(flag, value string) bool {
 // Switches, which have none, need not be listed. What is to run (--shell, --gate) is shown as the
 // command itself is.
 var HarmlessFlags = wordSet(`
-	hosts exclude group inventory hostfile limit pick
+	hosts exclude group inventory hostfile where limit pick
 	login port identity cert password-file sudo-password-file host-key known-hosts ssh-config
 	jump control-path principal service-host keytab
 	fanout connect-timeout attempts retry-delay timeout

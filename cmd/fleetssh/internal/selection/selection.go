@@ -25,6 +25,7 @@ type ExprFlags struct {
 	Exprs, exclude, Groups []string
 	All                    bool
 	Hostfiles, Inventories []string
+	where                  []string
 	limit                  string
 	pick                   int
 
@@ -43,8 +44,8 @@ const ExprHelp = `Choosing hosts:
                             a!b (without)  a&b (in both)  a^b (in one of them)
                             @group  @*  web* (of the inventory, or ssh_config)
                             ^FILE (expressions in a file)  - (on standard input)
-                            @last:failed  @last:exit=3  @last:slow>30s (hosts of
-                            an earlier run, see runs)
+                            @last:failed  @last:exit=3  @last:slow>30s
+                            @last:block=2 (hosts of an earlier run, see runs)
   -x, --exclude EXPR        hosts to leave out; a name alone stands for all of
                             its users and ports
   -g, --group NAME          the hosts of a group, as -w @NAME
@@ -53,6 +54,10 @@ const ExprHelp = `Choosing hosts:
                             program, a directory) or ClusterShell (groups.conf)
       --hostfile FILE       hosts, one per line: [user@]host[:port] [key=value...]
                             (all of them, unless -w, -g or -a chooses)
+      --where CONDITION     keep only the hosts whose inventory variables meet it:
+                            role=db  role=db,cache  role!=db  os=debian*  mem>=64
+                            (all conditions, if given several times; all hosts of
+                            the inventory, unless -w, -g or -a chooses)
       --limit EXPR          keep only the hosts that EXPR matches too
       --pick N              pick N of them at random
 `
@@ -65,6 +70,7 @@ func (f *ExprFlags) Register(flags *pflag.FlagSet) {
 	flags.BoolVarP(&f.All, "all", "a", false, "")
 	flags.StringArrayVar(&f.Hostfiles, "hostfile", nil, "")
 	flags.StringArrayVar(&f.Inventories, "inventory", nil, "")
+	flags.StringArrayVar(&f.where, "where", nil, "")
 	flags.Var(flagvalue.NonEmpty{To: &f.limit}, "limit", "")
 	flags.Var(flagvalue.Number{To: &f.pick, Min: 1, Max: 1_000_000}, "pick", "")
 }
@@ -153,6 +159,8 @@ func (f *ExprFlags) noHosts(some bool) error {
 		hint = "-x excludes all hosts that match"
 	case len(f.empty) > 0:
 		hint = f.emptyHint(f.empty[0])
+	case len(f.where) > 0:
+		hint = "--where: no host meets " + strings.Join(f.where, " and ")
 	case f.limit != "":
 		hint = "--limit excludes all hosts that match"
 	case f.All:
@@ -305,8 +313,11 @@ func (f *ExprFlags) selected(inv *inventory.Inventory) (hostset.Set, error) {
 	for _, group := range f.Groups {
 		exprs = append(exprs, "@"+group)
 	}
-	if f.All {
+	if f.All || len(exprs) == 0 && len(f.where) > 0 && len(f.Hostfiles) == 0 {
 		exprs = append(exprs, "@*")
+	}
+	if len(f.where) > 0 && inv == nil {
+		return hostset.Set{}, exit.UsageError("name one with --inventory", "--where: there is no inventory")
 	}
 	set, err := f.parse("-w", exprs, inv)
 	if err != nil {
@@ -322,8 +333,30 @@ func (f *ExprFlags) selected(inv *inventory.Inventory) (hostset.Set, error) {
 		}
 		set = set.Intersect(limit)
 	}
+	if set, err = f.meeting(set, inv); err != nil {
+		return set, err
+	}
 	if f.pick > 0 {
 		set = set.Pick(f.pick, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
+	}
+	return set, nil
+}
+
+// meeting returns the hosts that meet the conditions of --where.
+func (f *ExprFlags) meeting(set hostset.Set, inv *inventory.Inventory) (hostset.Set, error) {
+	if len(f.where) == 0 {
+		return set, nil
+	}
+	conditions := make([]inventory.Condition, len(f.where))
+	for i, text := range f.where {
+		var err error
+		if conditions[i], err = inventory.ParseCondition(text); err != nil {
+			return set, exit.UsageError("--where may be given several times: hosts must meet all conditions; a comma separates values", "--where: %v", err)
+		}
+	}
+	set, err := inv.Where(set, conditions...)
+	if err != nil {
+		return set, exit.UsageError("", "--where: %v", err)
 	}
 	return set, nil
 }
@@ -373,8 +406,11 @@ func (f *ExprFlags) group(name, expr string, inv *inventory.Inventory) (string, 
 // errNoInventory means that there is nothing for groups and wildcards to match.
 var errNoInventory = errors.New("there is no inventory")
 
-// groupHint returns which flags name groups, if there are none.
+// groupHint returns which flags name groups, if there are none, or the hint of the group's own error.
 func groupHint(err error) string {
+	if usage, ok := errors.AsType[*exit.Error](err); ok {
+		return usage.Hint
+	}
 	if errors.Is(err, errNoInventory) {
 		return "groups and wildcards need --inventory or --hostfile"
 	}

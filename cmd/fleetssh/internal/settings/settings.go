@@ -24,6 +24,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/redact"
+	"fleetssh/internal/nearest"
 )
 
 // Defaults are defaults for flags, from a file:
@@ -380,7 +381,7 @@ func (e *Setting) check(root *cobra.Command) *exit.Error {
 	}
 	switch {
 	case e.Verb != "" && !slices.Contains(verbs, e.Verb):
-		return &exit.Error{Text: fmt.Sprintf("[%s]: no verb of this name takes options", e.Verb), Hint: help.DidYouMean(help.Nearest(e.Verb, verbs))}
+		return &exit.Error{Text: fmt.Sprintf("[%s]: no verb of this name takes options", e.Verb), Hint: nearest.Hint(nearest.Names(e.Verb, verbs))}
 	case e.Flag == "":
 		return nil
 	case !known[e.Flag] && secretName(e.Flag):
@@ -391,7 +392,7 @@ func (e *Setting) check(root *cobra.Command) *exit.Error {
 			names = append(names, name)
 		}
 		slices.Sort(names)
-		return &exit.Error{Text: fmt.Sprintf("%s: there is no flag --%s", e.Flag, e.Flag), Hint: help.DidYouMean(help.Nearest(e.Flag, names))}
+		return &exit.Error{Text: fmt.Sprintf("%s: there is no flag --%s", e.Flag, e.Flag), Hint: nearest.Hint(nearest.Names(e.Flag, names))}
 	}
 	for _, value := range e.Values {
 		name, _, _ := strings.Cut(value, "=")
