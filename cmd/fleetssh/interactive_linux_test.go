@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/creack/pty"
 	"golang.org/x/crypto/ssh/knownhosts"
@@ -72,23 +71,21 @@ func (o *ownTerminal) termios() unix.Termios {
 // awaitRaw waits until the terminal is in raw mode, in which every key goes to the host.
 func (o *ownTerminal) awaitRaw() {
 	o.t.Helper()
-	for deadline := time.Now().Add(sshdtest.Patience); o.termios().Lflag&(unix.ICANON|unix.ECHO|unix.ISIG) != 0; <-time.After(time.Millisecond) {
-		if time.Now().After(deadline) {
-			o.t.Fatalf("the terminal is not in raw mode; it shows\n%s", o.shown())
-		}
-	}
+	o.until("that it is in raw mode", func(string) bool {
+		return o.termios().Lflag&(unix.ICANON|unix.ECHO|unix.ISIG) == 0
+	})
 }
 
 // end waits for the program to end, expects an exit code and a restored terminal, and returns what
 // the terminal has shown.
 func (o *ownTerminal) end(want int) string {
 	o.t.Helper()
-	timer := time.AfterFunc(sshdtest.Patience, func() { o.cmd.Process.Kill() })
-	defer timer.Stop()
+	stop := o.killLater()
 	err := o.cmd.Wait()
+	stop()
 	after := o.termios()
 	o.slave.Close()
-	<-o.done
+	o.drained()
 	if code := o.cmd.ProcessState.ExitCode(); code != want {
 		o.t.Errorf("exit code %d (%v), want %d; shown\n%s", code, err, want, o.shown())
 	}

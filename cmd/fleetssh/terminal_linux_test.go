@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -68,7 +69,7 @@ func (r *terminalRun) watch() {
 	r.t.Cleanup(func() {
 		r.cmd.Process.Kill()
 		r.tty.Close()
-		<-r.done
+		r.drained()
 	})
 	go func() {
 		defer close(r.done)
@@ -84,60 +85,89 @@ func (r *terminalRun) watch() {
 	}()
 }
 
+// drained waits until everything that the terminal shows has been read. Closing the terminal does not
+// end a read that blocks, so the wait has a limit.
+func (r *terminalRun) drained() {
+	r.t.Helper()
+	select {
+	case <-r.done:
+	case <-time.After(sshdtest.Patience):
+		state, _ := os.ReadFile("/proc/" + strconv.Itoa(r.cmd.Process.Pid) + "/status")
+		r.t.Fatalf("something has the terminal open after the end of %v, which is\n%s", r.cmd.Args, state)
+	}
+}
+
 func (r *terminalRun) shown() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.text.String()
 }
 
-// await waits until the terminal shows a text.
-func (r *terminalRun) await(want string) {
+// until waits until what the terminal shows meets a condition. If it does not, the program shows what
+// its goroutines do, and the test fails.
+func (r *terminalRun) until(what string, holds func(shown string) bool) {
 	r.t.Helper()
-	for deadline := time.Now().Add(sshdtest.Patience); !strings.Contains(r.shown(), want); <-time.After(time.Millisecond) {
+	for deadline := time.Now().Add(sshdtest.Patience); !holds(r.shown()); <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
-			r.t.Fatalf("the terminal does not show %q, but\n%s", want, r.shown())
+			r.cmd.Process.Signal(syscall.SIGABRT)
+			for range 1000 {
+				if strings.Contains(r.shown(), "goroutine 1 ") {
+					break
+				}
+				<-time.After(10 * time.Millisecond)
+			}
+			r.t.Fatalf("the terminal does not show %s, but\n%s", what, r.shown())
 		}
 	}
 }
 
-// next waits until the terminal has shown a text after the text that the previous call found.
-func (r *terminalRun) next(want string) {
+// await waits until the terminal shows a text.
+func (r *terminalRun) await(want string) {
 	r.t.Helper()
-	for deadline := time.Now().Add(sshdtest.Patience); ; <-time.After(time.Millisecond) {
-		rest := r.shown()[r.at:]
-		if i := strings.Index(rest, want); i >= 0 {
-			r.at += i + len(want)
-			return
-		}
-		if time.Now().After(deadline) {
-			r.t.Fatalf("the terminal does not show %q after %q, but\n%s", want, r.shown()[:r.at], rest)
-		}
-	}
+	r.awaitTimes(want, 1)
 }
 
 // awaitTimes waits until the terminal has shown a text n times.
 func (r *terminalRun) awaitTimes(want string, n int) {
 	r.t.Helper()
-	for deadline := time.Now().Add(sshdtest.Patience); strings.Count(r.shown(), want) < n; <-time.After(time.Millisecond) {
-		if time.Now().After(deadline) {
-			r.t.Fatalf("the terminal does not show %q %d times, but\n%s", want, n, r.shown())
-		}
-	}
+	r.until(fmt.Sprintf("%q %d times", want, n), func(shown string) bool {
+		return strings.Count(shown, want) >= n
+	})
 }
 
-// typed types a text on the terminal.
+// next waits until the terminal has shown a text after the text that the previous call found.
+func (r *terminalRun) next(want string) {
+	r.t.Helper()
+	r.until(fmt.Sprintf("%q after byte %d", want, r.at), func(shown string) bool {
+		i := strings.Index(shown[r.at:], want)
+		if i >= 0 {
+			r.at += i + len(want)
+		}
+		return i >= 0
+	})
+}
+
+// typed types a text on the terminal. A program that does not read it is killed.
 func (r *terminalRun) typed(text string) {
 	r.t.Helper()
+	defer r.killLater()()
 	if _, err := io.WriteString(r.tty, text); err != nil {
 		r.t.Fatal(err)
 	}
 }
 
+// killLater kills the program if stop is not called in time.
+func (r *terminalRun) killLater() (stop func() bool) {
+	return time.AfterFunc(sshdtest.Patience, func() { r.cmd.Process.Kill() }).Stop
+}
+
 // wait waits for the program to end, and returns its exit code and what the terminal has shown.
 func (r *terminalRun) wait() (int, string) {
 	r.t.Helper()
+	stop := r.killLater()
 	err := r.cmd.Wait()
-	<-r.done
+	stop()
+	r.drained()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.ExitCode(), r.shown()
 	}
