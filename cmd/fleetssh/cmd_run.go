@@ -92,6 +92,7 @@ type runOptions struct {
 	stdin        string
 	script       string
 	tty          bool
+	verbose      bool // with --dry-run
 
 	safety safetyFlags
 	show   display.Flags
@@ -113,6 +114,7 @@ func (o *runOptions) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.script, "script", "", "")
 	flags.BoolVar(&o.tty, "tty", false, "")
 	o.safety.register(flags)
+	flags.BoolVar(&o.verbose, "verbose", false, "")
 	o.show.Register(flags)
 	o.record.Register(flags)
 }
@@ -225,6 +227,8 @@ func (o *runOptions) check(args []string, terminal *tty.Terminal) error {
 		return exit.UsageError("", "--script and --shell exclude each other: the first line of the script names its interpreter")
 	case o.script == "-" && (o.stdin == "-" || slices.Contains(o.hosts.Hostfiles, "-")):
 		return exit.UsageError("", "--script - cannot be combined with --stdin - or --hostfile -: standard input is the script")
+	case o.verbose && !o.safety.dryRun:
+		return exit.UsageError("", "--verbose needs --dry-run")
 	case o.script == "" && empty && (terminal == nil || o.sudo || o.runAs != "" || o.shell != "" || len(o.env) > 0 || o.safety.argsFile != ""):
 		return noCommand()
 	}

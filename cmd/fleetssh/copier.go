@@ -31,10 +31,10 @@ func (r *copier) run(ctx context.Context, sizes []int) error {
 	r.record = r.o.record.Start(r.c.screen, r.summary, journal.Start{Command: r.plan.text()})
 	v := display.CopyView{
 		View: display.View{Screen: r.c.screen, Summary: r.summary, Command: r.plan.text()},
-		Verb: r.plan.verb, Resume: r.o.resume, SCP: r.o.protocol == "scp", Record: r.record.WrapCopy,
+		Verb: r.plan.verb, Batches: sizes, Resume: r.o.resume, SCP: r.o.protocol == "scp", Record: r.record.WrapCopy,
 	}
 	if r.plan.verb == "put" {
-		v.Measure = r.plan.measure
+		v.Measure = r.plan.bytes
 	}
 	var endDisplay func()
 	r.show, endDisplay = r.o.show.Display(v)

@@ -56,7 +56,8 @@ If any path has one of these, write a percent sign as %% in all of them.
 `
 
 const copySafetyHelp = `Rolling changes safely:
-      --dry-run             show what would be copied where, contact no host
+      --dry-run             show what would be copied where, contact no host;
+                            with -v, one line per host
       --args-file FILE      values for %(name)s in paths, per host: CSV whose
                             first line names the columns, one of them host, or
                             JSON: {"web1": {"name": "value"}}
@@ -153,7 +154,7 @@ func (o *copyOptions) run(ctx context.Context, c *app, args []string) error {
 	if o.safety.dryRun {
 		defer o.safety.showGate(c.screen)
 		defer o.installFlags.showInstall(c.screen)
-		return plan.show(c.screen, sizes)
+		return plan.show(ctx, display.Plan{Screen: c.screen, Hosts: hosts, Sizes: sizes, Verbose: o.show.Verbose})
 	}
 	if err := o.safety.confirmRun(ctx, c, plan.text(), len(hosts)); err != nil {
 		return err

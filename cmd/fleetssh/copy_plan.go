@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
@@ -117,9 +118,14 @@ func (p *copyPlan) paths(i int) (sources []string, target string, err error) {
 	if p.args == nil {
 		return p.sources, p.target, nil
 	}
+	return p.expand(i, p.args[i].Map)
+}
+
+// expand returns the sources and the target of host number i with these values for placeholders.
+func (p *copyPlan) expand(i int, values map[string]string) (sources []string, target string, err error) {
 	expanded := make([]string, 0, len(p.sources)+1)
 	for _, path := range append(p.sources[:len(p.sources):len(p.sources)], p.target) {
-		full, err := placeholder.Expand(path, nil, p.args[i].Map)
+		full, err := placeholder.Expand(path, nil, values)
 		if err != nil {
 			return nil, "", exit.UsageError("placeholders are host, user, port, index and the columns of --args-file", "%s: %s: %v", p.hosts[i].Label, path, err)
 		}
@@ -242,14 +248,37 @@ func (p *copyPlan) options(opts fleetssh.CopyOptions, from, size int) fleetssh.C
 }
 
 // show shows what would be copied where, by batch.
-func (p *copyPlan) show(screen *termline.Screen, sizes []int) error {
-	return showPlan(screen, p.hosts, sizes, func(i int) (string, error) {
+func (p *copyPlan) show(ctx context.Context, show display.Plan) error {
+	_, err := show.Show(func(i int) (string, error) {
 		sources, target, err := p.paths(i)
+		if p.args != nil && !show.Verbose && len(p.hosts) > 1 {
+			// The name of the host stays a placeholder, so that hosts which differ in nothing else share
+			// a line.
+			values := maps.Clone(p.args[i].Map)
+			values[selection.HostColumn] = "%(" + selection.HostColumn + ")s"
+			sources, target, err = p.expand(i, values)
+		}
 		if err == nil && p.stdin != "" {
 			sources = []string{"-"}
 		}
 		return termline.Visible(shellquote.Join(sources...) + " -> " + shellquote.Quote(target)), err
 	})
+	if err != nil {
+		return err
+	}
+	if p.verb == "get" {
+		show.Total(countPaths(len(p.sources)) + " each")
+		return nil
+	}
+	show.Total(results.AmountsText(p.measure(ctx.Done())))
+	return nil
+}
+
+func countPaths(n int) string {
+	if n == 1 {
+		return "1 path"
+	}
+	return fmt.Sprint(n, " paths")
 }
 
 // text returns the copy as given.
@@ -293,38 +322,52 @@ func (p *copyPlan) absolute(path string) string {
 	return dir + string(filepath.Separator) + path
 }
 
-// measure returns how many bytes each host will be sent. It returns nil if that cannot be found out, or
-// when stopped is closed.
-func (p *copyPlan) measure(stopped <-chan struct{}) []int64 {
-	sizes := make([]int64, len(p.hosts))
-	known := make(map[string]int64)
+// measure returns how much each host will be sent. It returns nil if that cannot be found out, or when
+// stopped is closed.
+func (p *copyPlan) measure(stopped <-chan struct{}) []results.Amount {
+	amounts := make([]results.Amount, len(p.hosts))
+	known := make(map[string]results.Amount)
 	for i := range p.hosts {
 		sources, _, err := p.paths(i)
 		if err != nil {
 			return nil
 		}
 		for _, source := range sources {
-			size, ok := known[source]
+			amount, ok := known[source]
 			if !ok {
-				if size, err = sizeOf(source, stopped); err != nil {
+				if amount, err = amountOf(source, stopped); err != nil {
 					return nil
 				}
-				known[source] = size
+				known[source] = amount
 			}
-			sizes[i] += size
+			amounts[i].Files += amount.Files
+			amounts[i].Bytes += amount.Bytes
 		}
 	}
-	return sizes
+	return amounts
+}
+
+// bytes returns how many bytes each host will be sent, nil as measure does.
+func (p *copyPlan) bytes(stopped <-chan struct{}) []int64 {
+	amounts := p.measure(stopped)
+	if amounts == nil {
+		return nil
+	}
+	bytes := make([]int64, len(amounts))
+	for i, a := range amounts {
+		bytes[i] = a.Bytes
+	}
+	return bytes
 }
 
 var errStopped = errors.New("stopped")
 
-// sizeOf returns the bytes of a file, or of all files below a directory.
-func sizeOf(source string, stopped <-chan struct{}) (int64, error) {
-	var size int64
+// amountOf returns how much a file is, or all files below a directory.
+func amountOf(source string, stopped <-chan struct{}) (results.Amount, error) {
+	var amount results.Amount
 	// The source itself may be a link; links inside a directory are copied as links.
 	if info, err := os.Stat(source); err == nil && info.Mode().IsRegular() {
-		return info.Size(), nil
+		return results.Amount{Files: 1, Bytes: info.Size()}, nil
 	}
 	err := filepath.WalkDir(filepath.Clean(source)+string(filepath.Separator), func(_ string, entry fs.DirEntry, err error) error {
 		select {
@@ -335,10 +378,13 @@ func sizeOf(source string, stopped <-chan struct{}) (int64, error) {
 		if err != nil {
 			return nil // the copy reports the error
 		}
-		if info, err := entry.Info(); err == nil && info.Mode().IsRegular() {
-			size += info.Size()
+		if info, err := entry.Info(); err == nil && !info.IsDir() {
+			amount.Files++
+			if info.Mode().IsRegular() {
+				amount.Bytes += info.Size()
+			}
 		}
 		return nil
 	})
-	return size, err
+	return amount, err
 }

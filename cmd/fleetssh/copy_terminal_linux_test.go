@@ -34,7 +34,7 @@ func TestCopyStatusLine(t *testing.T) {
 		}
 		left = append(left, strings.Trim(line, "\r"))
 	}
-	if !regexp.MustCompile(`^(127\.1\.0\.[12]: 1 file, 1\.0 MiB in [0-9.]+m?s\n){2}$`).MatchString(strings.Join(left, "\n")) {
+	if !regexp.MustCompile(`^127\.1\.0\.\[1-2\] \(2\): 1 file, 1\.0 MiB\n2 hosts: 1 file each, 1\.0 MiB in [0-9.]+m?s\n$`).MatchString(strings.Join(left, "\n")) {
 		t.Errorf("left on the terminal: %q", left)
 	}
 	for _, server := range fleet.SSH.Servers {

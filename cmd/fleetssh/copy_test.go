@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
@@ -60,11 +61,15 @@ func TestCopyPlan(t *testing.T) {
 			}
 			var out bytes.Buffer
 			screen := termline.New(&out, &out)
-			if err := p.show(screen, []int{len(p.hosts)}); err != nil {
+			if err := p.show(t.Context(), display.Plan{Screen: screen, Hosts: p.hosts, Sizes: []int{len(p.hosts)}, Verbose: true}); err != nil {
 				t.Fatal(err)
 			}
 			screen.Flush()
-			if got := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n"); !slices.Equal(got, test.want) {
+			got := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+			if n := len(p.hosts); n > 1 { // the last line is the total
+				got = got[:n]
+			}
+			if !slices.Equal(got, test.want) {
 				t.Errorf("%q, want %q", got, test.want)
 			}
 		})
@@ -120,12 +125,12 @@ func TestMeasure(t *testing.T) {
 	if p.args, err = copyArgs(nil, hosts); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := p.measure(nil), []int64{10 + 1100 + 10, 1100 + 1100 + 10}; !slices.Equal(got, want) {
+	if got, want := p.bytes(nil), []int64{10 + 1100 + 10, 1100 + 1100 + 10}; !slices.Equal(got, want) {
 		t.Errorf("%d, want %d", got, want)
 	}
 	stopped := make(chan struct{})
 	close(stopped)
-	if got := p.measure(stopped); got != nil {
+	if got := p.bytes(stopped); got != nil {
 		t.Errorf("%d from a measurement that was stopped", got)
 	}
 }

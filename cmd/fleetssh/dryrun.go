@@ -1,15 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"strings"
+	"regexp"
 
 	"fleetssh"
-	"fleetssh/cmd/fleetssh/internal/results"
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/selection"
-	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
 // validate lets the library check the command for all hosts before any is contacted. Otherwise a mistake
@@ -37,54 +35,29 @@ func validateHosts(hosts []selection.Host) error {
 	return nil // the error is that the context has ended
 }
 
-// maxPlanLines is up to how many hosts --dry-run shows one line each. With more, hosts with equal lines
-// share one.
-const maxPlanLines = 100
-
-// showPlan shows what would be done on each host, batch by batch.
-func showPlan(screen *termline.Screen, hosts []selection.Host, sizes []int, plan func(i int) (string, error)) error {
-	i := 0
-	for n, size := range sizes {
-		if len(sizes) > 1 {
-			screen.Message(fmt.Sprintf("batch %d of %d: %s", n+1, len(sizes), selection.CountHosts(size)))
-		}
-		var labels []string // of hosts with the text before
-		before := ""
-		for end := i + size; i < end; i++ {
-			text, err := plan(i)
-			if err != nil {
-				return err
-			}
-			if text != before || len(hosts) <= maxPlanLines {
-				showPlanLines(screen, labels, before)
-				labels, before = nil, text
-			}
-			labels = append(labels, hosts[i].Label)
-		}
-		showPlanLines(screen, labels, before)
-	}
-	return nil
-}
-
-// showPlanLines shows a text after the hosts that share it.
-func showPlanLines(screen *termline.Screen, labels []string, text string) {
-	if len(labels) == 0 {
-		return
-	}
-	prefix := screen.Paint(termline.Label, results.CountedNames(labels)) + ": "
-	scanner := bufio.NewScanner(strings.NewReader(text))
-	scanner.Buffer(nil, len(text)+1)
-	for scanner.Scan() {
-		screen.Out(prefix, scanner.Text())
-	}
-}
+// sudoPrompt is the random text by which the library recognizes the question of sudo. Each host has one of
+// its own, which would set its line apart.
+var sudoPrompt = regexp.MustCompile(`\b[A-Z2-7]{26}%%[A-Z2-7]{25}\b`)
 
 // showPlan shows what each host would be sent, batch by batch.
 func (r *runner) showPlan(sizes []int) error {
-	return showPlan(r.c.screen, r.hosts, sizes, func(i int) (string, error) {
+	plan := display.Plan{Screen: r.c.screen, Hosts: r.hosts, Sizes: sizes, Verbose: r.o.verbose}
+	different, err := plan.Show(func(i int) (string, error) {
 		line, err := r.planLine(i)
+		if !plan.Verbose && len(r.hosts) > 1 {
+			line = sudoPrompt.ReplaceAllString(line, "RANDOM")
+		}
 		return line, selection.UsageError(err, r.hosts[i:i+1])
 	})
+	if err != nil {
+		return err
+	}
+	text := "the same command line"
+	if different > 1 {
+		text = fmt.Sprint(different, " different command lines")
+	}
+	plan.Total(text)
+	return nil
 }
 
 // planLine returns what host number i would be sent.

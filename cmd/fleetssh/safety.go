@@ -33,8 +33,9 @@ type safetyFlags struct {
 // safetyFlagsHelp is the help text of these flags.
 const safetyFlagsHelp = `Rolling changes safely:
       --dry-run             show what each host would be sent, contact none; for
-                            a script, the command line that runs it. With over
-                            100 hosts, those with equal lines share one
+                            a script, the command line that runs it. Hosts with
+                            the same lines share them
+      --verbose             with --dry-run: lines of its own for each host
       --args-file FILE      values for %(name)s in the command, by host: CSV whose
                             first line names the columns, one of them host, or
                             JSON: {"web1": {"name": "value"}}; %(name)q is quoted

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"fleetssh/cmd/fleetssh/internal/fold"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
@@ -85,7 +86,7 @@ func (b *Banners) pendingLines() (lines []string) {
 
 // ShowBanners shows the banners of hosts that were logged in to, each text once.
 func ShowBanners(screen *termline.Screen, t *results.Summary) {
-	var banners hostsByText
+	var banners fold.Texts[string]
 	for i := range t.Results {
 		r := &t.Results[i]
 		for k := range r.Logins {
@@ -94,18 +95,18 @@ func ShowBanners(screen *termline.Screen, t *results.Summary) {
 				label = r.Logins[k].Host.String()
 			}
 			if text := r.Logins[k].Banner; text != "" {
-				banners.add(text, label)
+				banners.Add(text, label)
 			}
 		}
 	}
 	shown := 0
-	for text, hosts := range banners.all() {
+	for text, hosts := range banners.All() {
 		if shown == maxBanners {
-			screen.Out("", fmt.Sprintf("%d other banners: --format json shows them", len(banners.texts)-shown))
+			screen.Out("", fmt.Sprintf("%d other banners: --format json shows them", banners.Len()-shown))
 			break
 		}
 		shown++
-		screen.Out("", "banner of "+hosts.String()+":")
+		screen.Out("", "banner of "+hostset.Of(hosts...).String()+":")
 		for _, line := range results.BannerLines(text) {
 			screen.Out("", strings.TrimRight("  "+line, " "))
 		}

@@ -22,6 +22,7 @@ type CopyView struct {
 	View
 	flags   *CopyFlags
 	Verb    string                                // put or get
+	Batches []int                                 // the number of hosts in each batch
 	Resume  bool                                  // incomplete files are continued
 	SCP     bool                                  // the protocol is scp, which cannot continue files
 	Measure func(stopped <-chan struct{}) []int64 // returns how many bytes each host will be sent; nil: not known locally
@@ -30,17 +31,20 @@ type CopyView struct {
 
 // CopyFlags are the flags for the output of a copy.
 type CopyFlags struct {
-	Format         string
-	quiet, verbose bool
-	status         string
-	color          string
+	Format  string
+	Verbose bool
+	quiet   bool
+	status  string
+	color   string
 }
 
 // CopyHelp is the help text of these flags.
 const CopyHelp = `Output:
-      --format FORMAT       stream: one line per host when it is done (default)
+      --format FORMAT       stream: one line for all hosts with the same result,
+                            at the end of the copy or of a batch (default)
                             json: one object per file and per host
-  -v, --verbose             stream: one line per file too
+  -v, --verbose             stream: one line per file, and one per host when it
+                            is done
   -q, --quiet               only what failed
       --progress WHEN       a status line on standard error: auto (on a terminal),
                             always, never; Enter or Ctrl-\ lists the hosts that
@@ -54,7 +58,7 @@ func (f *CopyFlags) Register(flags *pflag.FlagSet) {
 	f.Format = "stream"
 	flags.Var(formatValue{flagvalue.Choice{To: &f.Format, From: []string{"stream", "json"}}, []string{psshFormat}}, "format", "")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "")
-	flags.BoolVarP(&f.verbose, "verbose", "v", false, "")
+	flags.BoolVarP(&f.Verbose, "verbose", "v", false, "")
 	f.status = "auto"
 	flags.Var(flagvalue.Choice{To: &f.status, From: whenWords}, "progress", "")
 	f.color = "auto"
@@ -64,9 +68,9 @@ func (f *CopyFlags) Register(flags *pflag.FlagSet) {
 // Check refuses flags that exclude each other.
 func (f *CopyFlags) Check() error {
 	switch {
-	case f.quiet && f.verbose:
+	case f.quiet && f.Verbose:
 		return exit.UsageError("", "-q and -v exclude each other")
-	case f.Format != "stream" && (f.quiet || f.verbose):
+	case f.Format != "stream" && (f.quiet || f.Verbose):
 		return exit.UsageError("", "-q and -v need --format stream")
 	}
 	return nil
@@ -84,7 +88,7 @@ func (f *CopyFlags) Display(v CopyView) (d CopyDisplay, end func()) {
 	case psshFormat:
 		d = &psshCopy{CopyView: v}
 	default:
-		d = newCopyStream(v)
+		d = newCopyText(v)
 	}
 	end = func() {}
 	if f.status == "always" || f.status == "auto" && v.Screen.HasStatus() {
@@ -97,20 +101,27 @@ func (f *CopyFlags) Display(v CopyView) (d CopyDisplay, end func()) {
 	return d, end
 }
 
+// newCopyText returns the display for people.
+func newCopyText(v CopyView) CopyDisplay {
+	stream := copyStream{CopyView: v}
+	if v.flags.Verbose || len(v.Summary.Hosts) == 1 {
+		return &stream
+	}
+	return newCopyFold(stream)
+}
+
 // copyStream shows a line for each host and each failed file, and with -v for every file.
 type copyStream struct {
 	CopyView
 	stopped bool // a copy was ended before it was complete
 }
 
-func newCopyStream(v CopyView) *copyStream { return &copyStream{CopyView: v} }
-
 func (d *copyStream) Progress(p fleetssh.CopyProgress) {
 	if text := results.FailedText(p); text != "" {
-		d.Screen.Err(d.Screen.PaintErr(termline.Failure, d.Summary.Hosts[p.Index].Label)+": ", text)
+		d.failure(d.Summary.Hosts[p.Index].Label, text)
 		return
 	}
-	if !d.flags.verbose || !p.Ended || p.Err != nil {
+	if !d.flags.Verbose || !p.Ended || p.Err != nil {
 		return
 	}
 	text := termline.Visible(cutPath(p.Path)) + ": "
@@ -119,27 +130,41 @@ func (d *copyStream) Progress(p fleetssh.CopyProgress) {
 	} else {
 		text += flagvalue.SizeText(p.Total)
 	}
-	d.out(p.Index, text)
+	d.out(d.Summary.Hosts[p.Index].Label, text)
 }
 
-func (d *copyStream) out(host int, text string) {
-	d.Screen.Out(d.Screen.Paint(termline.Label, d.Summary.Hosts[host].Label)+": ", text)
+// failure shows why a file was not copied to or from the hosts of a label.
+func (d *copyStream) failure(label, text string) {
+	d.Screen.Err(d.Screen.PaintErr(termline.Failure, label)+": ", text)
+}
+
+func (d *copyStream) out(label, text string) {
+	d.Screen.Out(d.Screen.Paint(termline.Label, label)+": ", text)
+}
+
+// resultText returns what was copied to or from a host. It is empty if the failures say all.
+func resultText(r *results.Result) string {
+	if r.Copied == nil {
+		return ""
+	}
+	text := r.CopiedText()
+	if text == "" && r.OK {
+		return "nothing to copy"
+	}
+	return text
 }
 
 func (d *copyStream) Finished(r *results.Result) {
 	d.stopped = d.stopped || r.Unfinished()
-	if d.flags.quiet || r.Copied == nil {
-		return
-	}
-	if text := r.CopiedText(); text != "" || r.OK {
-		if text == "" {
-			text = "nothing to copy"
-		}
-		d.out(r.Index, text+" in "+results.ShortDuration(r.Timing.Run))
+	if text := resultText(r); text != "" && !d.flags.quiet {
+		d.out(d.Summary.Hosts[r.Index].Label, text+" in "+results.ShortDuration(r.Timing.Run))
 	}
 }
 
 func (d *copyStream) Close() {
+	if len(d.Summary.Hosts) > 1 && !d.flags.quiet {
+		d.Screen.Out("", d.Summary.CopyTotal())
+	}
 	d.Summary.ShowFailures(d.Screen)
 	switch {
 	case !d.stopped || d.SCP:

@@ -18,7 +18,7 @@ import (
 func statusFor(verb string, shares ...int64) *copyStatus {
 	hosts := make([]selection.Host, len(shares))
 	s := &copyStatus{CopyView: CopyView{View: View{Summary: results.New(hosts)}, flags: &CopyFlags{quiet: true}, Verb: verb}, open: make(map[openFile]int64), seen: make([]int64, len(hosts)), ended: make([]bool, len(hosts))}
-	s.CopyDisplay = newCopyStream(s.CopyView)
+	s.CopyDisplay = newCopyText(s.CopyView)
 	if verb == "put" {
 		s.shares = shares
 	}
@@ -90,9 +90,9 @@ func TestCopyDisplays(t *testing.T) {
 	var out, errOut bytes.Buffer
 	screen := termline.New(&out, &errOut)
 	hosts := []selection.Host{{Name: "web1", Label: "web1"}}
-	v := CopyView{View: View{Screen: screen, Summary: results.New(hosts)}, flags: &CopyFlags{verbose: true}}
+	v := CopyView{View: View{Screen: screen, Summary: results.New(hosts)}, flags: &CopyFlags{Verbose: true}}
 	failed := &fleetssh.CopyError{Op: "open", Path: "/x\n\x1b[2J\xff", Local: true, Err: &os.PathError{Err: fs.ErrPermission}}
-	for _, d := range []CopyDisplay{newCopyStream(v), &copyJSON{CopyView: v}} {
+	for _, d := range []CopyDisplay{newCopyText(v), &copyJSON{CopyView: v}} {
 		d.Progress(fleetssh.CopyProgress{Path: "/a\n\xff", Done: 3, Total: 3, Ended: true})
 		d.Progress(fleetssh.CopyProgress{Path: "/b\x9b", Done: 1, Total: 3})
 		d.Progress(fleetssh.CopyProgress{Path: "/c\u202e", Done: 3, Total: 3, Ended: true, Skipped: true})

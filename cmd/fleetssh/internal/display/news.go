@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/fold"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/termline"
+	"fleetssh/hostset"
 )
 
 // newsEvery is how often news are shown. What happens to many hosts within that time is one line.
@@ -22,7 +24,7 @@ type News struct {
 
 	mu    sync.Mutex // protects what follows
 	on    bool
-	texts hostsByText
+	texts fold.Texts[string]
 }
 
 // Begin shows news from now on, until End is called or ctx ends.
@@ -67,16 +69,16 @@ func (n *News) Add(e fleetssh.TunnelEvent) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.on {
-		n.texts.add(text, termline.Visible(shownName(&e.Host)))
+		n.texts.Add(text, termline.Visible(shownName(&e.Host)))
 	}
 }
 
 func (n *News) tell() {
 	n.mu.Lock()
 	texts := n.texts
-	n.texts = hostsByText{}
+	n.texts = fold.Texts[string]{}
 	n.mu.Unlock()
-	for text, hosts := range texts.all() {
-		n.Screen.Message("fleetssh: " + hosts.String() + ": " + strings.TrimSpace(termline.Visible(text)))
+	for text, hosts := range texts.All() {
+		n.Screen.Message("fleetssh: " + hostset.Of(hosts...).String() + ": " + strings.TrimSpace(termline.Visible(text)))
 	}
 }

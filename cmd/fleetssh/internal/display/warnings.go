@@ -2,11 +2,11 @@ package display
 
 import (
 	"context"
-	"iter"
 	"log/slog"
 	"sync"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/fold"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
 )
@@ -15,38 +15,7 @@ import (
 // [slog.Handler] for the library's log.
 type Warnings struct {
 	mu    sync.Mutex // protects texts
-	texts hostsByText
-}
-
-// hostsByText groups hosts by a text about them. The zero value is empty.
-type hostsByText struct {
-	texts []string            // in the order of arrival
-	hosts map[string][]string // by text
-}
-
-// add adds a text about a host. The text is about no host in particular if host is empty.
-func (g *hostsByText) add(text, host string) {
-	if g.hosts == nil {
-		g.hosts = make(map[string][]string)
-	}
-	if _, known := g.hosts[text]; !known {
-		g.texts = append(g.texts, text)
-		g.hosts[text] = nil
-	}
-	if host != "" {
-		g.hosts[text] = append(g.hosts[text], host)
-	}
-}
-
-// all yields each text with its hosts, as a set; empty: it is about none.
-func (g *hostsByText) all() iter.Seq2[string, hostset.Set] {
-	return func(yield func(string, hostset.Set) bool) {
-		for _, text := range g.texts {
-			if !yield(text, hostset.Of(g.hosts[text]...)) {
-				return
-			}
-		}
-	}
+	texts fold.Texts[string]
 }
 
 // Enabled implements [slog.Handler].
@@ -82,22 +51,26 @@ func shownName(h *fleetssh.HostConfig) string {
 	return h.Host
 }
 
-// Add adds a warning about a host.
+// Add adds a warning about a host; empty: about none in particular.
 func (w *Warnings) Add(text, host string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.texts.add(text, host)
+	if host == "" {
+		w.texts.Add(text)
+		return
+	}
+	w.texts.Add(text, host)
 }
 
 // Show shows each warning with the hosts that it is about, and forgets it.
 func (w *Warnings) Show(screen *termline.Screen) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for text, hosts := range w.texts.all() {
-		if hosts.Len() > 0 {
-			text = hosts.String() + ": " + text
+	for text, hosts := range w.texts.All() {
+		if len(hosts) > 0 {
+			text = hostset.Of(hosts...).String() + ": " + text
 		}
 		screen.Message("fleetssh: warning: " + text)
 	}
-	w.texts = hostsByText{}
+	w.texts = fold.Texts[string]{}
 }

@@ -7,9 +7,11 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
@@ -63,29 +65,125 @@ func (r *Result) Unfinished() bool {
 
 // CopiedText returns what was copied to or from a host. It is empty if nothing was.
 func (r *Result) CopiedText() string {
-	c, rest := r.Copied, "failed"
+	rest := "failed"
 	if r.Unfinished() {
 		rest = "unfinished"
 	}
+	return countsOf(r.Copied).text("", rest)
+}
+
+// UnfinishedText is CopiedText without the bytes.
+func (r *Result) UnfinishedText() string {
+	return fmt.Sprintf("%s (%d unfinished)", countFiles(r.Copied.Files), r.Copied.Failed)
+}
+
+// copyCounts is what a copy did.
+type copyCounts struct {
+	files, skipped, deleted, failed int
+	bytes                           int64
+}
+
+func countsOf(c *fleetssh.CopyResult) copyCounts {
+	return copyCounts{files: c.Files, skipped: c.Skipped, deleted: c.Deleted, failed: c.Failed, bytes: c.Bytes}
+}
+
+// text formats the counts; rest is what happened to the files that failed. It is empty if nothing
+// happened.
+func (c copyCounts) text(each, rest string) string {
 	var more []string
 	add := func(n int, what string) {
 		if n > 0 {
 			more = append(more, fmt.Sprintf("%d %s", n, what))
 		}
 	}
-	add(c.Skipped, "already there")
-	add(c.Deleted, "deleted")
-	add(c.Failed, rest)
-	if c.Files == 0 && c.Bytes == 0 && len(more) == 0 {
+	add(c.skipped, "already there")
+	add(c.deleted, "deleted")
+	add(c.failed, rest)
+	if c.files == 0 && c.bytes == 0 && len(more) == 0 {
 		return ""
 	}
-	noun := "files"
-	if c.Files == 1 {
-		noun = "file"
-	}
-	text := fmt.Sprintf("%d %s, %s", c.Files, noun, flagvalue.SizeText(c.Bytes))
+	text := FilesText(c.files, c.bytes, each)
 	if len(more) > 0 {
 		text += " (" + strings.Join(more, ", ") + ")"
+	}
+	return text
+}
+
+// FilesText formats a number of files and their bytes; each is " each" if every host has so many, or
+// empty.
+func FilesText(files int, bytes int64, each string) string {
+	return countFiles(files) + each + ", " + flagvalue.SizeText(bytes)
+}
+
+func countFiles(n int) string {
+	if n == 1 {
+		return "1 file"
+	}
+	return fmt.Sprint(n, " files")
+}
+
+// Amount is how much is copied to a host.
+type Amount struct {
+	Files int
+	Bytes int64
+}
+
+// AmountsText formats how much is copied to all hosts. Without amounts, they are not known.
+func AmountsText(amounts []Amount) string {
+	if len(amounts) == 0 {
+		return "sizes are not known"
+	}
+	var sum Amount
+	each := " each"
+	for _, a := range amounts {
+		if a != amounts[0] {
+			each = ""
+		}
+		sum.Files += a.Files
+		sum.Bytes += a.Bytes
+	}
+	if each != "" {
+		sum = amounts[0]
+	}
+	return FilesText(sum.Files, sum.Bytes, each)
+}
+
+// CopyTotal returns what was copied to or from all hosts, in one line.
+func (t *Summary) CopyTotal() string {
+	var sum, first copyCounts
+	same, seen := true, false
+	for i := range t.Results {
+		c := t.Results[i].Copied
+		if c == nil {
+			continue
+		}
+		one := countsOf(c)
+		if one == (copyCounts{}) && !t.Results[i].OK {
+			continue // it never came so far
+		}
+		if !seen {
+			first, seen = one, true
+		}
+		same = same && one == first
+		sum.files += one.files
+		sum.skipped += one.skipped
+		sum.deleted += one.deleted
+		sum.failed += one.failed
+		sum.bytes += one.bytes
+	}
+	text := "nothing was copied"
+	switch {
+	case same && first != (copyCounts{}):
+		text = first.text(" each", "not copied")
+	case sum != (copyCounts{}):
+		text = sum.text("", "not copied")
+	}
+	text = fmt.Sprintf("%s: %s in %s", selection.CountHosts(len(t.Hosts)), text, ShortDuration(time.Since(t.Begun)))
+	if n := t.Failed(); n > 0 {
+		text += fmt.Sprintf("; %d failed", n)
+	}
+	if n := t.Skipped(); n > 0 {
+		text += fmt.Sprintf("; %d skipped", n)
 	}
 	return text
 }

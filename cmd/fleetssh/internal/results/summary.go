@@ -180,6 +180,15 @@ func (t *Summary) Fold(hosts []int) string {
 	return hostset.Of(labels...).String()
 }
 
+// Counted formats the labels of hosts as a host set, with their number if there are several.
+func (t *Summary) Counted(hosts []int) string {
+	labels := make([]string, len(hosts))
+	for i, index := range hosts {
+		labels[i] = t.Hosts[index].Label
+	}
+	return CountedNames(labels)
+}
+
 // LoginResult returns the result of a login. One that worked counts as a command that exited 0.
 func LoginResult(i int, host *fleetssh.HostConfig, connection *fleetssh.Client, err error) Result {
 	r := Result{Index: i, Problem: ProblemOf(err, host)}
