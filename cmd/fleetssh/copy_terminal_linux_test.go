@@ -24,7 +24,7 @@ func TestCopyStatusLine(t *testing.T) {
 	if code != exit.OK {
 		t.Errorf("exit code %d", code)
 	}
-	if !regexp.MustCompile(`\x1b\[Kput: [01] of 2 hosts done, [1-9][0-9]?% of 2\.0 MiB, [0-9.]+ [KM]iB/s, [0-9]s`).MatchString(shown) {
+	if !regexp.MustCompile(`\x1b\[Kput: [01] of 2 hosts done, (?:[12] running, )?[1-9][0-9]?% of 2\.0 MiB, [0-9.]+ [KM]iB/s, [0-9]s`).MatchString(shown) {
 		t.Errorf("no status line shows how much is copied: %q", shown)
 	}
 	var left []string

@@ -47,8 +47,10 @@ const CopyHelp = `Output:
                             is done
   -q, --quiet               only what failed
       --progress WHEN       a status line on standard error: auto (on a terminal),
-                            always, never; Enter or Ctrl-\ lists the hosts that
-                            are not done, and what each is doing
+                            always, never, or plain: a line every 10s, later less
+                            often, for logs; always is plain without a terminal.
+                            Enter or Ctrl-\ lists the hosts that are not done,
+                            and what each is doing
       --color WHEN          auto (on a terminal, unless NO_COLOR is set), always,
                             never
 `
@@ -60,7 +62,7 @@ func (f *CopyFlags) Register(flags *pflag.FlagSet) {
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "")
 	flags.BoolVarP(&f.Verbose, "verbose", "v", false, "")
 	f.status = "auto"
-	flags.Var(flagvalue.Choice{To: &f.status, From: whenWords}, "progress", "")
+	flags.Var(flagvalue.Choice{To: &f.status, From: progressWords}, "progress", "")
 	f.color = "auto"
 	flags.Var(flagvalue.Choice{To: &f.color, From: whenWords}, "color", "")
 }
@@ -91,8 +93,7 @@ func (f *CopyFlags) Display(v CopyView) (d CopyDisplay, end func()) {
 		d = newCopyText(v)
 	}
 	end = func() {}
-	if f.status == "always" || f.status == "auto" && v.Screen.HasStatus() {
-		s := newCopyStatus(v, d)
+	if s := startCopyStatus(v, d); s != nil {
 		d, end = s, s.end
 	}
 	if v.Record != nil {

@@ -8,7 +8,6 @@ import (
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/results"
-	"fleetssh/cmd/fleetssh/internal/selection"
 )
 
 // rateWindow is the time over which the rate of a copy is averaged.
@@ -21,15 +20,13 @@ type copyStatus struct {
 	line     *statusLine
 	measured chan struct{} // closed when measure has ended
 
-	mu           sync.Mutex // protects what follows
-	done, failed int        // hosts
-	skipped      int
-	moved        int64 // bytes, without those of an earlier copy
-	open         map[openFile]int64
-	seen         []int64 // bytes by host, with those of an earlier copy
-	ended        []bool  // by host
-	shares       []int64 // bytes to be sent, by host; nil: not known
-	samples      []rateSample
+	mu      sync.Mutex // protects what follows
+	moved   int64      // bytes, without those of an earlier copy
+	open    map[openFile]int64
+	seen    []int64 // bytes by host, with those of an earlier copy
+	ended   []bool  // by host
+	shares  []int64 // bytes to be sent, by host; nil: not known
+	samples []rateSample
 }
 
 // openFile is a file that is being copied.
@@ -44,14 +41,18 @@ type rateSample struct {
 	moved int64
 }
 
-func newCopyStatus(v CopyView, beside CopyDisplay) *copyStatus {
+// startCopyStatus returns a display that shows a status line beside another one, nil if there is to be
+// none.
+func startCopyStatus(v CopyView, beside CopyDisplay) *copyStatus {
 	n := len(v.Summary.Hosts)
 	s := &copyStatus{
 		CopyDisplay: beside, CopyView: v, measured: make(chan struct{}),
 		open: make(map[openFile]int64), seen: make([]int64, n), ended: make([]bool, n),
 		samples: []rateSample{{at: v.Summary.Begun}},
 	}
-	s.line = startStatus(v.Screen, s.text)
+	if s.line = startStatus(v.Screen, v.flags.status, s.text); s.line == nil {
+		return nil
+	}
 	go s.measure()
 	return s
 }
@@ -68,25 +69,32 @@ func (s *copyStatus) measure() {
 	s.shares = shares
 }
 
-// text returns the status line.
-func (s *copyStatus) text() string {
+// text returns what the status line says.
+func (s *copyStatus) text() statusText {
+	text := newStatusText(s.Verb, s.Summary)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	text := fmt.Sprintf(", %s, %s/s", s.amount(), flagvalue.SizeText(s.rate(time.Now())))
-	if s.failed > 0 {
-		text += fmt.Sprintf(", %d failed", s.failed)
+	rate := s.rate(time.Now())
+	text.rate = flagvalue.SizeText(rate) + "/s"
+	there, all := s.sizes()
+	if s.shares == nil {
+		text.amount = flagvalue.SizeText(there)
+		return text
 	}
-	if s.skipped > 0 {
-		text += fmt.Sprintf(", %d skipped", s.skipped)
+	text.share, text.left = 1, 0
+	if all > 0 {
+		text.share = float64(there) / float64(all)
 	}
-	text += ", " + time.Since(s.Summary.Begun).Round(time.Second).String()
-	long := fmt.Sprintf("%s: %d of %s done%s", s.Verb, s.done, selection.CountHosts(len(s.ended)), text)
-	return fit(s.Screen, withStragglers(long, s.Summary.Outstanding), long, fmt.Sprintf("%s: %d/%d%s", s.Verb, s.done, len(s.ended), text))
+	text.amount = fmt.Sprintf("%d%% of %s", int64(text.share*100), flagvalue.SizeText(all))
+	if rate > 0 && text.hosts.Elapsed >= rateWindow {
+		text.left = time.Duration(float64(all-there) / float64(rate) * float64(time.Second))
+	}
+	return text
 }
 
-// amount returns how much has been copied. mu must be held.
-func (s *copyStatus) amount() string {
-	var there, all int64
+// sizes returns how many bytes have been copied, and how many there are. The latter is known only if
+// the shares of the hosts are. mu must be held.
+func (s *copyStatus) sizes() (there, all int64) {
 	for i, n := range s.seen {
 		there += n
 		// A host that has ended receives nothing more.
@@ -96,13 +104,7 @@ func (s *copyStatus) amount() string {
 			all += max(n, s.shares[i])
 		}
 	}
-	switch {
-	case s.shares == nil:
-		return flagvalue.SizeText(there)
-	case all == 0:
-		return "100% of " + flagvalue.SizeText(0)
-	}
-	return fmt.Sprintf("%d%% of %s", int64(float64(there)/float64(all)*100), flagvalue.SizeText(all))
+	return there, all
 }
 
 // rate returns the bytes per second during the last rateWindow. mu must be held.
@@ -143,15 +145,6 @@ func (s *copyStatus) update(p fleetssh.CopyProgress) {
 func (s *copyStatus) Finished(r *results.Result) {
 	s.mu.Lock()
 	s.ended[r.Index] = true
-	switch {
-	case r.Outcome.Kind == fleetssh.Skipped:
-		s.skipped++
-	case r.OK:
-		s.done++
-	default:
-		s.done++
-		s.failed++
-	}
 	s.mu.Unlock()
 	s.CopyDisplay.Finished(r)
 }

@@ -25,6 +25,12 @@ func statusFor(verb string, shares ...int64) *copyStatus {
 	return s
 }
 
+// amount returns how much has been copied, as the status line shows it.
+func amount(s *copyStatus) string {
+	text := s.text()
+	return text.amount
+}
+
 func TestCopyStatus(t *testing.T) {
 	t.Parallel()
 	s := statusFor("put", 1000, 1000, 1000)
@@ -36,14 +42,15 @@ func TestCopyStatus(t *testing.T) {
 	} {
 		s.Progress(p)
 	}
-	if got := s.amount(); got != "40% of 2.9 KiB" || s.moved != 800 {
+	if got := amount(s); got != "40% of 2.9 KiB" || s.moved != 800 {
 		t.Errorf("%s, %d moved", got, s.moved)
 	}
 	// The bytes that a failed host did not get no longer count towards the total.
-	s.Finished(&results.Result{Index: 1})
-	s.Finished(&results.Result{Index: 2})
-	s.Finished(&results.Result{Index: 0, OK: true})
-	if got := s.text(); !strings.HasPrefix(got, "put: 3 of 3 hosts done, 100% of 1.2 KiB, ") || !strings.HasSuffix(got, ", 2 failed, 0s") {
+	s.Finished(s.Summary.AddResult(results.Result{Index: 1}))
+	s.Finished(s.Summary.AddResult(results.Result{Index: 2}))
+	s.Finished(s.Summary.AddResult(results.Result{Index: 0, OK: true}))
+	text := s.text()
+	if got := text.plain(); !strings.HasPrefix(got, "put: 3 of 3 hosts done, 2 failed, 100% of 1.2 KiB, ") || !strings.HasSuffix(got, "/s, 0s") {
 		t.Error(got)
 	}
 	if len(s.open) != 1 { // host 1 ended within its file
@@ -51,7 +58,7 @@ func TestCopyStatus(t *testing.T) {
 	}
 	s = statusFor("get", 0)
 	s.Progress(fleetssh.CopyProgress{Path: "a", Done: 2048})
-	if got := s.amount(); got != "2.0 KiB" {
+	if got := amount(s); got != "2.0 KiB" {
 		t.Error(got)
 	}
 	// The bytes of a resumed partial file count as copied, but not towards the rate.
@@ -59,8 +66,8 @@ func TestCopyStatus(t *testing.T) {
 	s.Resume = true
 	s.Progress(fleetssh.CopyProgress{Path: "a", Done: 1 << 30})
 	s.Progress(fleetssh.CopyProgress{Path: "a", Done: 1<<30 + 100})
-	if s.amount() != "1.0 GiB" || s.moved != 100 {
-		t.Errorf("%s, %d moved", s.amount(), s.moved)
+	if amount(s) != "1.0 GiB" || s.moved != 100 {
+		t.Errorf("%s, %d moved", amount(s), s.moved)
 	}
 }
 

@@ -69,8 +69,10 @@ const Help = `Output:
                             of its own; existing files are overwritten
       --errdir DIR          the same for standard error
       --progress WHEN       a status line on standard error: auto (on a terminal),
-                            always, never; Enter or Ctrl-\ lists the hosts that
-                            are not done, and what each is doing
+                            always, never, or plain: a line every 10s, later less
+                            often, for logs; always is plain without a terminal.
+                            Enter or Ctrl-\ lists the hosts that are not done,
+                            and what each is doing
       --color WHEN          auto (on a terminal, unless NO_COLOR is set), always,
                             never
 `
@@ -86,7 +88,7 @@ func (f *Flags) Register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.outdir, "outdir", "", "")
 	flags.StringVar(&f.errdir, "errdir", "", "")
 	f.progress = "auto"
-	flags.Var(flagvalue.Choice{To: &f.progress, From: whenWords}, "progress", "")
+	flags.Var(flagvalue.Choice{To: &f.progress, From: progressWords}, "progress", "")
 	f.color = "auto"
 	flags.Var(flagvalue.Choice{To: &f.color, From: whenWords}, "color", "")
 }
@@ -102,7 +104,7 @@ func (f *Flags) RegisterForShell(flags *pflag.FlagSet) {
 	flags.Var(flagvalue.Choice{To: &f.color, From: whenWords}, "color", "")
 }
 
-// whenWords are the values of --progress and --color.
+// whenWords are the values of --color.
 var whenWords = []string{"auto", "always", "never"}
 
 // Check refuses flags that exclude each other, and decides on the format.
@@ -124,7 +126,7 @@ func (f *Flags) Check() error {
 
 // NonDefault reports whether a flag asks for anything but lines as they arrive.
 func (f *Flags) NonDefault() bool {
-	return f.Format != "stream" || f.fold || f.Diff || f.quiet || f.progress == "always" || f.outdir != "" || f.errdir != ""
+	return f.Format != "stream" || f.fold || f.Diff || f.quiet || f.progress == "always" || f.progress == "plain" || f.outdir != "" || f.errdir != ""
 }
 
 // Prepare creates the directories for output files.
@@ -144,7 +146,7 @@ func (f *Flags) Prepare() error {
 var colors = map[string]termline.Colors{"always": termline.ColorsAlways, "never": termline.ColorsNever}
 
 // Display returns the display of a run with its decorators. An event goes to the record first, then
-// to the status line, then to the output files, and then to the display of the format. end must be
+// to the output files, and then to the display of the format. end must be
 // called at the end of the run, whether the display was closed or not.
 func (f *Flags) Display(v View) (d Display, end func()) {
 	v.Screen.SetColors(colors[f.color])
@@ -156,9 +158,8 @@ func (f *Flags) Display(v View) (d Display, end func()) {
 	if f.outdir != "" || f.errdir != "" {
 		d = newFiles(v, d, f.outdir, f.errdir)
 	}
-	if f.progress == "always" || f.progress == "auto" && v.Screen.HasStatus() {
-		p := newProgress(v.Screen, d, v.Summary)
-		d, end = p, p.end
+	if line := startStatus(v.Screen, f.progress, hostsStatus(v.Summary)); line != nil {
+		d, end = &withStatus{d, line}, line.end
 	}
 	if v.Record != nil {
 		d = v.Record(d)

@@ -4,80 +4,111 @@ import (
 	"sync"
 	"time"
 
-	"github.com/clipperhouse/displaywidth"
-
+	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
 
-// progressTick is how often the status line is updated. Without a terminal, a line is written every
-// progressPause.
-const (
-	progressTick  = 250 * time.Millisecond
-	progressPause = 10 * time.Second
-)
+// progressWords are the values of --progress.
+var progressWords = []string{"auto", "always", "plain", "never"}
 
-// statusLine shows progress below all other output, until end is called.
+// progressTick is how often the status line is updated.
+const progressTick = 250 * time.Millisecond
+
+// plainPause returns how long to wait for the next line of progress in a log, after a run has lasted
+// for a time: a short run shows that it is alive, and a long one does not fill the log.
+func plainPause(lasted time.Duration) time.Duration {
+	switch {
+	case lasted < time.Minute:
+		return 10 * time.Second
+	case lasted < 10*time.Minute:
+		return 30 * time.Second
+	case lasted < time.Hour:
+		return time.Minute
+	}
+	return 5 * time.Minute
+}
+
+// statusLine shows progress below all other output, until end is called. In a log it writes a line
+// every plainPause instead, and a last one at the end.
 type statusLine struct {
 	screen  *termline.Screen
-	text    func() string // called on a goroutine of its own
+	plain   bool              // for a log
+	text    func() statusText // called on a goroutine of its own
 	once    sync.Once
 	stop    chan struct{}
 	stopped chan struct{}
 }
 
-// minStatusWidth is the number of columns below which no text fits.
-const minStatusWidth = 24
-
-// fit returns the first of several texts that fits the width of the terminal. If none fits, it returns
-// the first, which is cut when shown.
-func fit(screen *termline.Screen, texts ...string) string {
-	width := screen.StatusWidth()
-	if width < minStatusWidth { // or not known
-		return texts[0]
+// startStatus shows progress as a value of --progress asks for. It returns nil if that is not at all.
+func startStatus(screen *termline.Screen, progress string, text func() statusText) *statusLine {
+	if progress == "never" || progress == "auto" && !screen.HasStatus() {
+		return nil
 	}
-	for _, text := range texts {
-		if displaywidth.String(text) <= width {
-			return text
-		}
-	}
-	return texts[0]
-}
-
-func startStatus(screen *termline.Screen, text func() string) *statusLine {
-	s := &statusLine{screen: screen, text: text, stop: make(chan struct{}), stopped: make(chan struct{})}
+	s := &statusLine{screen: screen, plain: progress == "plain" || !screen.HasStatus(), text: text, stop: make(chan struct{}), stopped: make(chan struct{})}
 	go s.run()
 	return s
 }
 
 func (s *statusLine) run() {
 	defer close(s.stopped)
-	tick, show := progressTick, s.screen.SetStatus
-	if !s.screen.HasStatus() {
-		tick, show = progressPause, s.message
+	begun := time.Now()
+	next := func() time.Duration {
+		if s.plain {
+			return plainPause(time.Since(begun))
+		}
+		return progressTick
 	}
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
+	timer := time.NewTimer(next())
+	defer timer.Stop()
 	for {
 		select {
 		case <-s.stop:
 			return
-		case <-ticker.C:
-			show(s.text())
+		case <-timer.C:
+			s.show()
+			timer.Reset(next())
 		}
 	}
 }
 
-func (s *statusLine) message(text string) { s.screen.Message("fleetssh: " + text) }
+func (s *statusLine) show() {
+	text := s.text()
+	if s.plain {
+		s.screen.Message("fleetssh: " + text.plain())
+		s.screen.Flush()
+		return
+	}
+	s.screen.SetStatus(text.fit(s.screen.StatusWidth())...)
+}
 
 // end removes the line. It may be called twice.
 func (s *statusLine) end() {
+	if s == nil {
+		return
+	}
 	s.once.Do(func() {
 		close(s.stop)
 		<-s.stopped
-		if s.screen.HasStatus() {
-			s.screen.SetStatus("")
+		if s.plain {
+			s.show()
 		} else {
-			s.message(s.text())
+			s.screen.SetStatus()
 		}
 	})
+}
+
+// withStatus is a display that ends a status line before it shows the totals.
+type withStatus struct {
+	Display
+	line *statusLine
+}
+
+func (s *withStatus) Close() {
+	s.line.end()
+	s.Display.Close()
+}
+
+// hostsStatus returns the text of the status line of a run that only counts hosts.
+func hostsStatus(t *results.Summary) func() statusText {
+	return func() statusText { return newStatusText("", t) }
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/clipperhouse/displaywidth"
+
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
@@ -19,9 +21,10 @@ type Outstanding struct {
 	begun   time.Time
 	Working func() []fleetssh.Progress // returns what each active host is doing; nil: not known
 
-	mu    sync.Mutex // protects what follows
-	ended []bool
-	done  int
+	mu              sync.Mutex // protects what follows
+	ended           []bool
+	done            int // hosts that have ended, with the failed ones and without the skipped ones
+	failed, skipped int
 }
 
 // newOutstanding returns the state of a run that starts now.
@@ -29,13 +32,22 @@ func newOutstanding(hosts []selection.Host) *Outstanding {
 	return &Outstanding{hosts: hosts, begun: time.Now(), ended: make([]bool, len(hosts))}
 }
 
-// hostFinished records that a host is done.
-func (o *Outstanding) hostFinished(i int) {
+// hostFinished records the result of a host.
+func (o *Outstanding) hostFinished(r *Result) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if i < len(o.ended) && !o.ended[i] {
-		o.ended[i] = true
+	if r.Index >= len(o.ended) || o.ended[r.Index] {
+		return
+	}
+	o.ended[r.Index] = true
+	switch {
+	case r.Outcome.Kind == fleetssh.Skipped:
+		o.skipped++
+	case r.OK:
 		o.done++
+	default:
+		o.done++
+		o.failed++
 	}
 }
 
@@ -61,6 +73,35 @@ func (o *Outstanding) inProgress() (work []fleetssh.Progress, unbegun []int) {
 	return work, unbegun
 }
 
+// Snapshot is the state of a run at one moment, for a status line.
+type Snapshot struct {
+	Total, Done, Failed, Skipped int // Done includes Failed
+	Running                      int // hosts at work that are logged in to
+	Waiting                      int // hosts that have not begun
+	Elapsed                      time.Duration
+
+	hosts *Outstanding
+	work  []fleetssh.Progress // of the active hosts, the oldest first
+	at    time.Time
+}
+
+// Snapshot returns the state of the run now.
+func (o *Outstanding) Snapshot() Snapshot {
+	work, unbegun := o.inProgress()
+	now := time.Now()
+	s := Snapshot{Total: len(o.hosts), Waiting: len(unbegun), Elapsed: now.Sub(o.begun), hosts: o, work: work, at: now}
+	for i := range work {
+		switch work[i].Phase {
+		case fleetssh.PhaseRun, fleetssh.PhaseCopy:
+			s.Running++
+		}
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s.Done, s.Failed, s.Skipped = o.done, o.failed, o.skipped
+	return s
+}
+
 const (
 	// stragglersShown is how many hosts the status line names. If more are active, it names only
 	// those that have been active for stragglerAge.
@@ -68,26 +109,30 @@ const (
 	stragglerAge    = 2 * time.Second
 )
 
-// Stragglers returns active hosts and what they are doing, for the status line: all if there are few,
-// otherwise the slowest. It is empty if there are none.
-func (o *Outstanding) Stragglers() string {
-	if o == nil {
-		return ""
+// Stragglers returns active hosts and what they are doing: all if there are few, otherwise the slowest.
+// The text has at most width columns (zero: any number), and names fewer hosts if it must. It is empty
+// if there are none, or none fits.
+func (s *Snapshot) Stragglers(width int) string {
+	work := s.work
+	if len(work)+s.Waiting > stragglersShown {
+		work = slices.DeleteFunc(slices.Clone(work), func(p fleetssh.Progress) bool { return s.at.Sub(p.Begun) < stragglerAge })
 	}
-	work, unbegun := o.inProgress()
-	if len(work) == 0 {
-		return ""
+	for n := min(len(work), stragglersShown); n > 0; n-- {
+		text := s.stragglers(work[:n], len(work)-n)
+		if width <= 0 || displaywidth.String(text) <= width {
+			return text
+		}
 	}
-	now := time.Now()
-	if len(work)+len(unbegun) > stragglersShown {
-		work = slices.DeleteFunc(work, func(p fleetssh.Progress) bool { return now.Sub(p.Begun) < stragglerAge })
-	}
-	shown := work[:min(len(work), stragglersShown)]
+	return ""
+}
+
+// stragglers names hosts, and says how many more there are.
+func (s *Snapshot) stragglers(work []fleetssh.Progress, more int) string {
 	var texts []string
-	for _, g := range o.groups(shown, now) {
+	for _, g := range s.hosts.groups(work, s.at) {
 		texts = append(texts, selection.FoldNames(g.labels)+" "+g.activity+" "+seconds(g.to))
 	}
-	if more := len(work) - len(shown); more > 0 {
+	if more > 0 {
 		texts = append(texts, fmt.Sprint(more, " more"))
 	}
 	return strings.Join(texts, ", ")

@@ -42,14 +42,27 @@ func TestStragglers(t *testing.T) {
 		{"new ones are left out", outstandingHosts(9, at(0, "connect", 1, 0), at(1, "auth", 1, 5)), "web2 logging in 5s"},
 		{"the three slowest", outstandingHosts(9, at(0, "run", 1, 3), at(1, "run", 1, 9), at(2, "run", 1, 5), at(3, "run", 1, 7), at(4, "run", 1, 4)), "web[2-4] running 9s, 2 more"},
 	} {
-		if got := test.o.Stragglers(); got != test.want {
+		now := test.o.Snapshot()
+		if got := now.Stragglers(0); got != test.want {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)
 		}
 	}
 	o := outstandingHosts(2, at(0, "run", 1, 14), at(1, "run", 1, 9))
-	o.hostFinished(0)
-	if got := o.Stragglers(); got != "web2 running 9s" {
-		t.Errorf("after the first ended: %q", got)
+	o.hostFinished(&Result{})
+	now := o.Snapshot()
+	if got := now.Stragglers(0); got != "web2 running 9s" || now.Total != 2 || now.Done != 1 || now.Failed != 1 || now.Running != 1 {
+		t.Errorf("after the first ended: %q, %+v", got, now)
+	}
+	o = outstandingHosts(9, at(0, "auth", 1, 5), at(1, "run", 1, 4), at(2, "connect", 1, 3))
+	now = o.Snapshot()
+	for width, want := range map[int]string{
+		80: "web1 logging in 5s, web2 running 4s, web3 connecting 3s",
+		54: "web1 logging in 5s, web2 running 4s, 1 more",
+		42: "web1 logging in 5s, 2 more", 26: "web1 logging in 5s, 2 more", 25: "",
+	} {
+		if got := now.Stragglers(width); got != want {
+			t.Errorf("%d columns: %q, want %q", width, got, want)
+		}
 	}
 }
 
@@ -61,7 +74,7 @@ func TestOutstandingReport(t *testing.T) {
 	}
 	o := outstandingHosts(30, work...)
 	for i := 10; i < 20; i++ {
-		o.hostFinished(i)
+		o.hostFinished(&Result{Index: i, OK: true})
 	}
 	var text bytes.Buffer
 	screen := termline.New(&bytes.Buffer{}, &text)

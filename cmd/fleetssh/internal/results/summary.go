@@ -86,7 +86,7 @@ func (r *Result) explain(err error, host *fleetssh.HostConfig) {
 func (t *Summary) AddResult(r Result) *Result {
 	r.After = time.Since(t.Begun)
 	if t.Outstanding != nil {
-		t.Outstanding.hostFinished(r.Index)
+		t.Outstanding.hostFinished(&r)
 	}
 	t.Results = append(t.Results, r)
 	return &t.Results[len(t.Results)-1]

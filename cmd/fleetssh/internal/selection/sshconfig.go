@@ -112,10 +112,10 @@ func (k *SSHConfig) showProgress(done *atomic.Int32, all int) (stop func()) {
 		for {
 			select {
 			case <-over:
-				k.screen.SetStatus("")
+				k.screen.SetStatus()
 				return
 			case <-ticks.C:
-				k.screen.SetStatus(fmt.Sprintf("ssh_config: %d of %d hosts looked up", done.Load(), all))
+				k.screen.SetStatus(termline.Span{Text: fmt.Sprintf("ssh_config: %d of %d hosts looked up", done.Load(), all)})
 			}
 		}
 	})

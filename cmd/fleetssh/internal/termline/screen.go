@@ -23,7 +23,7 @@ import (
 // Screen is the output of a command. It is safe for concurrent use.
 type Screen struct {
 	out, err *stream
-	status   *status    // nil: standard error is not a terminal
+	status   *status    // nil: standard error is not a terminal, or one that cannot erase
 	asking   sync.Mutex // held while a question is put to the user or the terminal is lent
 }
 
@@ -34,7 +34,7 @@ func New(stdout, stderr io.Writer) *Screen {
 	if !same(stdout, stderr) {
 		s.err = newStream(stderr)
 	}
-	if s.err.terminal {
+	if s.err.terminal && os.Getenv("TERM") != "dumb" {
 		s.status = &status{err: s.err}
 		s.err.status = s.status
 		if s.out.terminal {
@@ -84,7 +84,7 @@ func (s *Screen) Failure() error {
 
 // Close removes the status line, writes the buffers and returns the first error of standard output.
 func (s *Screen) Close() error {
-	s.SetStatus("")
+	s.SetStatus()
 	s.err.close()
 	return s.out.close()
 }

@@ -1,6 +1,9 @@
 package termline
 
 import (
+	"math"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/clipperhouse/displaywidth"
@@ -13,26 +16,36 @@ type status struct {
 	err *stream // where it is shown
 
 	mu    sync.Mutex // protects what follows, and is held while a terminal is written to
-	text  string
+	spans []Span
 	shown bool
+}
+
+// Span is a piece of the status line.
+type Span struct {
+	Style Style
+	Text  string
 }
 
 // eraseLine moves to the beginning of the line and clears it (ECMA-48).
 const eraseLine = "\r\x1b[K"
 
-// HasStatus reports whether there can be a status line, because standard error is a terminal.
+// HasStatus reports whether there can be a status line, because standard error is a terminal that
+// can erase a line.
 func (s *Screen) HasStatus() bool { return s.status != nil }
 
-// SetStatus shows a line below everything else, or none if it is empty. It is cut to
-// the width of the terminal.
-func (s *Screen) SetStatus(text string) {
+// SetStatus shows a line below everything else, or none without spans. The line is cut to the width of
+// the terminal.
+func (s *Screen) SetStatus(spans ...Span) {
 	if s.status == nil {
 		return
 	}
 	st := s.status
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.text = Visible(text)
+	st.spans = slices.Clone(spans)
+	for i := range st.spans {
+		st.spans[i].Text = Visible(st.spans[i].Text)
+	}
 	st.wipe()
 	st.draw()
 }
@@ -69,15 +82,24 @@ func (st *status) wipe() {
 
 // draw shows the line again. mu must be held.
 func (st *status) draw() {
-	if st.text == "" {
+	if len(st.spans) == 0 {
 		return
 	}
-	text := st.text
-	if width := st.width(); width > 0 {
-		text = displaywidth.TruncateString(text, width, "…")
+	room := st.width()
+	if room == 0 { // not known
+		room = math.MaxInt
+	}
+	var line strings.Builder
+	for _, span := range st.spans {
+		text := displaywidth.TruncateString(span.Text, room, "…")
+		line.WriteString(st.err.paint(span.Style, text))
+		if text != span.Text {
+			break
+		}
+		room -= displaywidth.String(text)
 	}
 	st.shown = true
-	st.put(text)
+	st.put(line.String())
 }
 
 // put writes to the terminal. It ignores errors, because the status line is not essential.

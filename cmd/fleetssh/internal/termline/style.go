@@ -7,16 +7,18 @@ type Style int
 
 // The styles.
 const (
-	Label   Style = iota // the name of a host
+	Plain   Style = iota // as the terminal has it
+	Label                // the name of a host
 	Failure              // failures
 	Heading              // a heading
 	Added                // in a diff
 	Removed
+	Faint // what matters less
 )
 
 // codes are the SGR parameters (ECMA-48, section 8.3.117) of the styles: colours of the terminal's
 // own palette, which suit dark and light backgrounds.
-var codes = [...]string{Label: "36", Failure: "31", Heading: "1", Added: "32", Removed: "31"}
+var codes = [...]string{Plain: "", Label: "36", Failure: "31", Heading: "1", Added: "32", Removed: "31", Faint: "2"}
 
 // Colors says when to use colours.
 type Colors int
@@ -52,7 +54,7 @@ func (s *Screen) Paint(style Style, text string) string { return s.out.paint(sty
 func (s *Screen) PaintErr(style Style, text string) string { return s.err.paint(style, text) }
 
 func (s *stream) paint(style Style, text string) string {
-	if !s.colored || text == "" {
+	if !s.colored || style == Plain || text == "" {
 		return text
 	}
 	return "\x1b[" + codes[style] + "m" + text + "\x1b[0m"
