@@ -135,7 +135,7 @@ func (ch *Channel) Signal(ctx context.Context, sig ssh.Signal) error {
 // session sends the signals if the server does not accept them (OpenSSH for root and for sudo) or
 // passes them to the shell alone (dropbear). Stopped in the [Outcome] says whether the end of the
 // command is confirmed, including all processes that it has started and that still belong to it.
-// Every step has a time limit; all together take about ten seconds at most. When ctx ends, Stop
+// Every step has a time limit; all together take about twenty seconds at most. When ctx ends, Stop
 // closes the session at once.
 //
 // The error is nil if the command has ended in any way, and a [*SessionError] if its end is not

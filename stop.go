@@ -14,15 +14,16 @@ import (
 )
 
 // Time limits of the steps of Stop. All together, with a second session if one is needed, they
-// add up to about ten seconds.
+// add up to about twenty seconds. That session has most of them: sudo may ask a slow directory who
+// the user is, and a command whose killer is given up runs on.
 const (
 	signalReply = 2 * time.Second        // for the reply to a signal; without one the host counts as silent
 	signalRetry = 500 * time.Millisecond // sshd refuses signals for a moment after the start
 	termGrace   = 2 * time.Second        // between TERM and KILL
 	killGrace   = 1 * time.Second        // between KILL and giving up
 	outputGrace = 200 * time.Millisecond // for the last output of a command that has ended
-	killSession = 6 * time.Second        // for a session that signals a command, with its pauses
-	openReply   = 3 * time.Second        // for opening that session; part of killSession
+	killSession = 15 * time.Second       // for a session that signals a command, with its pauses
+	openReply   = 5 * time.Second        // for opening that session; part of killSession
 )
 
 func (s *session) signal(ctx context.Context, sig ssh.Signal) error {

@@ -175,7 +175,7 @@ func (c *session) resize() {
 // dead, and unread keys may block the connection to it.
 const (
 	disconnectGrace = time.Second
-	stopGrace       = 15 * time.Second // more than Stop takes
+	stopGrace       = 25 * time.Second // more than Stop takes
 )
 
 // stop ends the command. The outcome says whether the host has confirmed that.
