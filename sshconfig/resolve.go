@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
+
+	"fleetssh/internal/nearest"
 )
 
 // A request says for which host the configuration is resolved, and which settings are given. Zero
@@ -181,7 +184,11 @@ func (p *pass) line(l *line, active bool) error {
 		}
 	case l.name != "":
 		if !matchesList(strings.ToLower(p.one(keyIgnoreUnknown)), l.name) {
-			return &Error{File: l.at.file, Line: l.at.line, Keyword: l.text, Err: fmt.Errorf("%q is not a keyword of ssh_config", l.name)}
+			text := fmt.Sprintf("%q is not a keyword of ssh_config", l.name)
+			if near := nearest.Names(l.name, slices.Sorted(maps.Keys(keywords))); near != nil {
+				text += "; " + nearest.Hint(near)
+			}
+			return &Error{File: l.at.file, Line: l.at.line, Keyword: l.text, Err: errors.New(text)}
 		}
 	case l.key != nil && active:
 		p.add(l)

@@ -1,26 +1,31 @@
 package main
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"fleetssh/cmd/fleetssh/internal/atomicfile"
 	"fleetssh/cmd/fleetssh/internal/exit"
-	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/topic"
 )
 
-const manHelp = `Write manual pages for all verbs. They contain the texts of --help.
+const manHelp = `Write manual pages for all verbs and topics. They contain the texts of --help.
 
   fleetssh man ~/.local/share/man/man1
   man fleetssh-run
+  man 7 fleetssh-hosts
 
 usage: fleetssh man [DIR]
 
 The pages go to DIR, which is created if it is missing, or to the current
-directory. Existing pages are overwritten.
+directory. If DIR is called man1, pages of topics (section 7) go to man7 beside
+it. Existing pages are overwritten.
 
 `
 
@@ -42,17 +47,22 @@ func newMan(c *app) *cobra.Command {
 	}
 }
 
-// writeManual writes a page for the program and one for each verb, and shows their names.
+// writeManual writes a page for the program and one for each verb and topic, and shows their names.
 func writeManual(root *cobra.Command, dir string, screen *termline.Screen) error {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
-	}
-	for _, cmd := range append(help.Verbs(root), root) {
-		name := filepath.Join(dir, help.PageName(cmd)+".1")
-		if err := atomicfile.Write(name, 0o666, atomicfile.Text([]byte(help.Page(cmd)))); err != nil {
+	pages := topic.Pages(root)
+	for _, name := range slices.Sorted(maps.Keys(pages)) {
+		to := dir
+		if filepath.Base(dir) == "man1" && strings.HasSuffix(name, ".7") {
+			to = filepath.Join(filepath.Dir(dir), "man7") // where man looks for it
+		}
+		if err := os.MkdirAll(to, 0o777); err != nil {
 			return err
 		}
-		screen.Out("", termline.Visible(name))
+		file := filepath.Join(to, name)
+		if err := atomicfile.Write(file, 0o666, atomicfile.Text([]byte(pages[name]))); err != nil {
+			return err
+		}
+		screen.Out("", termline.Visible(file))
 	}
 	return nil
 }

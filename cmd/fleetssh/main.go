@@ -3,10 +3,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
@@ -18,6 +20,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/settings"
 	"fleetssh/cmd/fleetssh/internal/termline"
+	"fleetssh/cmd/fleetssh/internal/topic"
 	"fleetssh/cmd/fleetssh/internal/tty"
 )
 
@@ -32,42 +35,6 @@ func main() {
 var verbs = []func(*app) *cobra.Command{newRun, newPut, newGet, newShell, newTunnel, newCheck, newTrust, newHosts, newExplain, newRuns, newRerun, newDemo, newSim, newCompletion, newMan, newVersion, newDshbak,
 	newPersonality("pdsh"), newPersonality("pdcp"), newPersonality("rpdcp"), newPersonality("clush"),
 	newPersonality("pssh"), newPersonality("pscp"), newPersonality("pslurp")}
-
-const overview = `Run commands, copy files and open tunnels on many hosts over SSH.
-
-  fleetssh run -w web[1-20] uptime          run a command on twenty hosts
-  fleetssh run -w web[1-20] --sudo -- systemctl restart nginx
-  fleetssh put -w web[1-20] app.conf /etc/app/app.conf
-  fleetssh shell -w web[1-20]               one prompt, twenty hosts
-  fleetssh tunnel -w web[1-9] --serve 1080  one proxy into all of them
-  fleetssh check -w web[1-20],db1           can I log in, and how long does it take?
-  fleetssh trust scan -w web[1-20]          which host keys, and what has changed?
-  fleetssh demo                             try it now: eight simulated hosts
-
-Verbs:
-  run         run a command on all hosts
-  put         copy files and directories to all hosts
-  get         copy files and directories from all hosts, one directory per host
-  shell       one prompt, many hosts
-  tunnel      forward ports and sockets, or serve one proxy into all hosts
-  check       connect and log in only; show how long each phase takes
-  trust       collect host keys, show what has changed, add new ones
-  hosts       list, expand, fold or count the hosts an expression matches
-  explain     show how a host would be reached, and why; nothing is contacted
-  runs        list earlier runs and how they ended
-  rerun       repeat an earlier run on some of its hosts
-  demo        show the main features on eight simulated hosts
-  sim         start a simulated fleet on this machine, to try, test and measure
-  completion  write a completion script for bash, zsh, fish or PowerShell
-  man         write manual pages for all verbs
-  version     show version, commit, Go version and system
-  help        show this text, or the help of a verb
-
-fleetssh VERB --help shows the options of a verb. Their defaults can be changed in
-~/.config/fleetssh/config.toml; --config FILE names another file, --config none
-reads none.
-
-`
 
 // stdio is the standard input and output of the process.
 type stdio struct {
@@ -132,56 +99,41 @@ func run(ctx context.Context, args []string, std stdio) int {
 
 // newRoot returns the command that holds the verbs.
 func newRoot(c *app, verbs ...func(*app) *cobra.Command) *cobra.Command {
+	show := func(text string) { c.screen.Print([]byte(text)) }
 	root := &cobra.Command{
 		Use:  "fleetssh",
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				c.screen.Print([]byte(help.Text(cmd)))
+				show(topic.Brief())
 				return exit.Status(exit.Usage)
 			}
 			return help.UnknownVerb(cmd, args[0])
 		},
-		Long: overview,
+		Long: topic.Overview(),
 	}
 	for _, verb := range verbs {
 		root.AddCommand(verb(c))
 	}
-	root.SetHelpCommand(newHelp(c))
+	root.SetHelpCommand(topic.NewHelp(show))
 	// Cobra's own error and help texts would bypass the screen.
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SuggestionsMinimumDistance = 2
-	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { c.screen.Print([]byte(help.Text(cmd))) })
-	root.SetFlagErrorFunc(help.FlagError)
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { show(help.Text(cmd)) })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		switch {
+		case !errors.Is(err, pflag.ErrHelp):
+			return help.FlagError(cmd, err)
+		case cmd == root:
+			show(topic.Brief())
+		default:
+			show(help.Brief(cmd))
+		}
+		return nil
+	})
+	help.AddFlags(root)
 	return root
-}
-
-func newHelp(c *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "help [VERB]",
-		Short: "Show the help of a verb",
-		Args:  cobra.ArbitraryArgs,
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-			about := cmd.Root()
-			if found, _, err := about.Find(args); err == nil {
-				about = found
-			}
-			return help.WithPrefix(word, "", help.VerbNames(about)), cobra.ShellCompDirectiveNoFileComp
-		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			about := cmd.Root()
-			if len(args) > 0 {
-				found, _, err := about.Find(args)
-				if err != nil || found == about {
-					return help.UnknownVerb(about, args[0])
-				}
-				about = found
-			}
-			c.screen.Print([]byte(help.Text(about)))
-			return nil
-		},
-	}
 }
 
 // newPersonality returns a hidden verb for the help of another tool.

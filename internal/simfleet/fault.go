@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"fleetssh/internal/nearest"
 )
 
 // FaultKind names one thing that goes wrong with a host.
@@ -194,6 +196,9 @@ func ParseFault(text string) (Fault, error) {
 	name, value, hasValue := strings.Cut(text, "=")
 	f := Fault{Kind: FaultKind(name)}
 	if f.Kind != NoFault && !slices.Contains(FaultNames(), name) {
+		if near := nearest.Names(name, FaultNames()); near != nil {
+			return Fault{}, fmt.Errorf("fault %q: unknown name; %s", text, nearest.Hint(near))
+		}
 		return Fault{}, fmt.Errorf("fault %q: unknown name, want one of %s", text, strings.Join(FaultNames(), ", "))
 	}
 	if !hasValue {

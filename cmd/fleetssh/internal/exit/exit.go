@@ -125,6 +125,11 @@ func Help() string {
 	return b.String()
 }
 
+// LocalHelp is the table of exit codes for verbs that contact no host.
+func LocalHelp() string {
+	return "Exit codes:\n  0    success\n  1    a local error\n  2    wrong usage\n"
+}
+
 // CodeOf returns the exit code for the outcome of one host.
 func CodeOf(o fleetssh.Outcome) int {
 	switch o.Kind {

@@ -14,6 +14,7 @@ import (
 	"fleetssh/hostset"
 	"fleetssh/internal/account"
 	"fleetssh/internal/knownhosts"
+	"fleetssh/internal/nearest"
 )
 
 // Shells are the shells that [WriteScript] supports.
@@ -34,7 +35,7 @@ func WriteScript(root *cobra.Command, shell string, to io.Writer) error {
 	case "powershell":
 		return root.GenPowerShellCompletionWithDesc(to)
 	}
-	return exit.UsageError("one of "+strings.Join(Shells, ", "), "no completion for the shell %q", shell)
+	return exit.UsageError(nearest.Hint(nearest.Names(shell, Shells)), "no completion for the shell %q: want one of %s", shell, strings.Join(Shells, ", "))
 }
 
 // bashCompletion replaces the script of cobra, which needs the package bash-completion, executes
@@ -170,7 +171,7 @@ func completeArgs(usage []string, known NameSource) cobra.CompletionFunc {
 // completeFlag returns how the value of a flag is completed. value is its placeholder in the help. A nil
 // function completes file names.
 func completeFlag(flag *pflag.Flag, value string, known NameSource) cobra.CompletionFunc {
-	if choice, ok := flag.Value.(interface{ Choices() []string }); ok {
+	if choice, ok := flag.Value.(chooser); ok {
 		return cobra.FixedCompletions(choice.Choices(), cobra.ShellCompDirectiveNoFileComp)
 	}
 	switch {

@@ -10,14 +10,13 @@ import (
 // PageName returns the name of the manual page of a verb.
 func PageName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.CommandPath(), " ", "-") }
 
-// Page returns the manual page of a verb, for roff. It has the content of the help.
-func Page(cmd *cobra.Command) string {
+// Page returns the manual page of a verb, for roff. It has the content of the help, and the rows of two
+// topics as its sections FILES and ENVIRONMENT, unless the verb neither chooses hosts nor looks back at
+// runs.
+func Page(cmd *cobra.Command, files, environment Parts) string {
 	help := Parse(Text(cmd))
 	var r roff
-	r.request("TH", strings.ToUpper(PageName(cmd)), "1", "", "fleetssh", "fleetssh")
-	r.request("SH", "NAME")
-	first := help.Summary()
-	r.text(PageName(cmd) + " - " + strings.ToLower(first[:1]) + first[1:])
+	r.head(PageName(cmd), "1", help)
 	usage := help.Usage()
 	if usage == nil {
 		usage = []string{cmd.CommandPath() + " VERB [options] [ARGUMENT...]"}
@@ -30,13 +29,89 @@ func Page(cmd *cobra.Command) string {
 		r.text(line)
 	}
 	r.body(help)
+	if !cmd.HasParent() || cmd.Flags().Lookup("hosts") != nil || strings.Contains(cmd.Name(), "run") {
+		r.request("SH", "FILES")
+		r.sections(files, "SS")
+		r.request("SH", "ENVIRONMENT")
+		r.sections(environment, "SS")
+	}
 	r.request("SH", "SEE ALSO")
 	if cmd.HasParent() {
-		r.text("fleetssh(1), ssh(1)")
+		r.text("fleetssh(1), fleetssh-hosts(7), fleetssh-exit-codes(7), ssh(1)")
 	} else {
-		r.text("ssh(1), ssh_config(5), sshd(8)")
+		r.text("fleetssh-run(1), fleetssh-hosts(7), ssh(1), ssh_config(5), sshd(8)")
 	}
 	return r.String()
+}
+
+// TopicPage returns the manual page of a topic.
+func TopicPage(name, text string) string {
+	help := Parse(text)
+	var r roff
+	r.head("fleetssh-"+name, "7", help)
+	titles := slices.IndexFunc(help, func(p part) bool { return p.kind == title })
+	r.request("SH", "DESCRIPTION")
+	for _, p := range help[:titles] {
+		if p.kind == example {
+			r.example(p)
+		} else {
+			r.part(p)
+		}
+	}
+	r.sections(help, "SH")
+	r.request("SH", "SEE ALSO")
+	r.text("fleetssh(1)")
+	return r.String()
+}
+
+// head writes the title and the section NAME.
+func (r *roff) head(name, section string, help Parts) {
+	r.request("TH", strings.ToUpper(name), section, "", "fleetssh", "fleetssh")
+	r.request("SH", "NAME")
+	first := help.Summary()
+	r.text(name + " - " + strings.ToLower(first[:1]) + first[1:])
+}
+
+// sections writes what begins with the first title. request begins a section.
+func (r *roff) sections(help Parts, request string) {
+	from := slices.IndexFunc(help, func(p part) bool { return p.kind == title })
+	for _, p := range help[max(from, 0):] {
+		if p.kind == title {
+			name, more := p.lines[0], ""
+			if request == "SH" {
+				name, more = cutTitle(name)
+			}
+			r.request(request, name)
+			if more != "" {
+				r.text(more)
+			}
+			continue
+		}
+		r.part(p)
+	}
+}
+
+// cutTitle returns the title of a section, and what the title says besides.
+func cutTitle(title string) (name, more string) {
+	name = title
+	if i := strings.IndexAny(title, ",("); i > 0 {
+		name, more = strings.TrimSpace(title[:i]), strings.TrimSpace(title[i+1:])
+		if title[i] == '(' {
+			more = strings.TrimSuffix(more, ")")
+		}
+		more = strings.ToUpper(more[:1]) + more[1:] + "."
+	}
+	return strings.ToUpper(name), more
+}
+
+// example writes lines as they are.
+func (r *roff) example(p part) {
+	r.request("PP")
+	r.request("nf")
+	for _, line := range p.lines {
+		r.text(line)
+	}
+	r.request("fi")
 }
 
 // roff builds a manual page.
@@ -78,12 +153,7 @@ func (r *roff) body(help Parts) {
 	r.request("SH", "EXAMPLES")
 	for _, p := range help[:titles] {
 		if p.kind == example {
-			r.request("PP")
-			r.request("nf")
-			for _, line := range p.lines {
-				r.text(line)
-			}
-			r.request("fi")
+			r.example(p)
 		}
 	}
 	options := false

@@ -3,6 +3,7 @@
 package help
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -70,7 +71,7 @@ func Parse(text string) Parts {
 		case indent == 0 && strings.HasSuffix(line, ":") && last == nil:
 			parts = append(parts, part{kind: title, lines: []string{strings.TrimSuffix(line, ":")}})
 			rows = true
-		case indent > 0 && (isOption(trimmed) || rows && strings.Contains(trimmed, "  ")):
+		case indent > 0 && (isOption(trimmed) || rows && (strings.Contains(trimmed, "  ") || isPath(trimmed))):
 			term, text := cutTerm(trimmed)
 			row := part{kind: row, term: term}
 			if text != "" {
@@ -97,6 +98,9 @@ func Parse(text string) Parts {
 func isOption(text string) bool {
 	return strings.HasPrefix(text, "-") && len(text) > 1 && text[1] != ' '
 }
+
+// isPath reports whether a line is a term of its own: a path, or several.
+func isPath(text string) bool { return strings.HasPrefix(text, "~/") || strings.HasPrefix(text, "/") }
 
 // cutTerm splits a row into the term and its text. After a long term a single space separates them.
 func cutTerm(row string) (term, text string) {
@@ -128,8 +132,17 @@ func Verbs(cmd *cobra.Command) []*cobra.Command {
 	return all
 }
 
+// localVerbs contact no host.
+var localVerbs = []string{"hosts", "explain", "runs", "completion", "man", "version", "dshbak"}
+
 // Text returns the help of a verb, including the exit codes.
-func Text(cmd *cobra.Command) string { return cmd.Long + exit.Help() }
+func Text(cmd *cobra.Command) string {
+	words := strings.Fields(cmd.CommandPath())
+	if len(words) > 1 && slices.Contains(localVerbs, words[1]) {
+		return cmd.Long + exit.LocalHelp()
+	}
+	return cmd.Long + exit.Help()
+}
 
 // Summary returns the first sentence, without its full stop.
 func (h Parts) Summary() string {

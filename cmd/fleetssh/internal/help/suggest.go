@@ -1,6 +1,7 @@
 package help
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -76,9 +77,17 @@ func VerbNames(cmd *cobra.Command) []string {
 	return names
 }
 
+// chooser is the value of a flag that is one of several words.
+type chooser interface{ Choices() []string }
+
 // FlagError returns the [*exit.Error] for a flag. Its hint suggests similar flags.
 func FlagError(cmd *cobra.Command, err error) error {
 	hint := cmd.CommandPath() + " --help"
+	if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		if choice, ok := wrong.GetFlag().Value.(chooser); ok {
+			hint = cmp.Or(nearest.Hint(nearest.Names(wrong.GetValue(), choice.Choices())), hint)
+		}
+	}
 	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		given := unknown.GetSpecifiedName()
 		if cmd == cmd.Root() {

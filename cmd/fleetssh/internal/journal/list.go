@@ -204,7 +204,7 @@ func find(names []string, name string) (string, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return "", &NameError{Name: name, Reason: "no such run", Near: nearest(names, name)}
+		return "", &NameError{Name: name, Reason: "no such run", Near: similarRuns(names, name)}
 	}
 	return "", &NameError{Name: name, Reason: fmt.Sprintf("%d runs match", len(found)), Near: idsOf(found[max(0, len(found)-3):])}
 }
@@ -222,8 +222,8 @@ func nthLast(name string) (n int, ok bool) {
 // minPrefix is how long a common prefix must be for a run to be suggested.
 const minPrefix = 3
 
-// nearest returns up to three runs that share the longest prefix with name, the latest first.
-func nearest(names []string, name string) []string {
+// similarRuns returns up to three runs that share the longest prefix with name, the latest first.
+func similarRuns(names []string, name string) []string {
 	ids := slices.DeleteFunc(idsOf(names), func(id string) bool { return commonPrefix(id, name) < minPrefix })
 	slices.Reverse(ids)
 	slices.SortStableFunc(ids, func(a, b string) int { return cmp.Compare(commonPrefix(b, name), commonPrefix(a, name)) })

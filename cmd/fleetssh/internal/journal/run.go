@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"fleetssh/internal/nearest"
 )
 
 // State is the state of a run.
@@ -103,7 +105,11 @@ var Classes = []string{
 func (r *Run) Select(class string) ([]HostRun, error) {
 	class = strings.ReplaceAll(class, "-", "_")
 	if !slices.Contains(Classes, class) {
-		return nil, fmt.Errorf("%q is not a class of hosts: want %s, exit=CODE, slow>TIME or block=N", class, strings.Join(Classes, ", "))
+		words := append(slices.Clone(Classes), "exit=CODE", "slow>TIME", "block=N")
+		if near := nearest.Hint(nearest.Names(class, words)); near != "" {
+			return nil, fmt.Errorf("%q is not a class of hosts; %s", class, near)
+		}
+		return nil, fmt.Errorf("%q is not a class of hosts: want one of %s", class, strings.Join(words, ", "))
 	}
 	var hosts []HostRun
 	for i := range r.Hosts {

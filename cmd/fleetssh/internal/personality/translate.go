@@ -1,10 +1,12 @@
 package personality
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/internal/nearest"
 )
 
 // Environment is what the translation of a command line depends on besides its words.
@@ -24,19 +26,19 @@ func Translate(args []string, env Environment) ([]string, error) {
 	}
 	p := personalityOf(args[1])
 	if p == nil {
-		return nil, exit.UsageError("--as knows "+toolNames(), "--as %s: unknown tool", args[1])
+		return nil, exit.UsageError(cmp.Or(nearest.Hint(nearest.Names(args[1], toolNames())), "--as knows "+strings.Join(toolNames(), ", ")), "--as %s: unknown tool", args[1])
 	}
 	t := &translation{Environment: env, tool: p, values: make(map[string][]string)}
 	return t.translate(args[2:])
 }
 
-// toolNames lists the tools for a message.
-func toolNames() string {
+// toolNames lists the tools.
+func toolNames() []string {
 	var names []string
 	for _, p := range personalities() {
 		names = append(names, p.name)
 	}
-	return strings.Join(names, ", ")
+	return names
 }
 
 // translation is a command line that is being translated.

@@ -9,6 +9,7 @@ import (
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/termline"
 	"fleetssh/hostset"
+	"fleetssh/internal/nearest"
 	"fleetssh/internal/shellquote"
 )
 
@@ -63,6 +64,9 @@ func (t *Summary) Failures() []*Group {
 		if g.Hint == excludeHint {
 			g.Hint = t.excludeGroupHint(g)
 		}
+		if g.First.Problem.Kind == "unknown_host" && g.Hint == "" {
+			g.Hint = t.nearestHint(g)
+		}
 		if len(g.results) > 0 {
 			slices.SortFunc(g.results, func(a, b *Result) int { return a.Index - b.Index })
 			g.Detail, g.Hint = t.keyDetail(g), t.keyHint(g)
@@ -85,6 +89,19 @@ func (t *Summary) excludeGroupHint(g *Group) string {
 		it = "them"
 	}
 	return "-x " + shellquote.Quote(hostset.Of(names...).String()) + " leaves " + it + " out"
+}
+
+// nearestHint returns which known host the name of one that does not exist may mean.
+func (t *Summary) nearestHint(g *Group) string {
+	h := &t.Hosts[g.First.Index]
+	if h.Flags == nil {
+		return ""
+	}
+	hint := nearest.Hint(h.Flags.Nearest(h.Name))
+	if hint != "" && len(g.Hosts) > 1 {
+		hint = h.Name + ": " + hint
+	}
+	return hint
 }
 
 // Title returns how a host failed. A lower rank is more urgent.

@@ -30,6 +30,7 @@ type ExprFlags struct {
 	pick                   int
 
 	stdin          io.Reader                                           // for "-"
+	inventory      *inventory.Inventory                                // once read
 	listed         hostset.Set                                         // the hosts of hostfiles, once read
 	recorded       func(name string) (expr string, ok bool, err error) // as Env.Recorded
 	empty          []string                                            // expressions that match no host
@@ -99,6 +100,7 @@ func (f *ExprFlags) Select(base fleetssh.HostConfig) ([]Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.inventory = inv
 	set, err := f.selected(inv)
 	if err != nil {
 		return nil, err

@@ -108,7 +108,10 @@ func (s *Defaults) Apply(cmd *cobra.Command) error {
 		for _, value := range e.Values {
 			if err := flag.Value.Set(value); err != nil {
 				hint := ""
-				if e.Verb == "" {
+				if choice, ok := flag.Value.(interface{ Choices() []string }); ok {
+					hint = nearest.Hint(nearest.Names(value, choice.Choices()))
+				}
+				if hint == "" && e.Verb == "" {
 					hint = fmt.Sprintf("settings for one verb go into its table, as in [%s]", tableOf(cmd))
 				}
 				return exit.UsageError(hint, "%s:%d: %s: %v", path, e.line, e.Flag, err)
