@@ -71,6 +71,9 @@ func (c *app) environment() *selection.Env {
 	return e
 }
 
+// setColors applies --color of a verb.
+func (c *app) setColors(flags *pflag.FlagSet) { display.SetColors(c.screen, flags) }
+
 // run is the program. It returns the exit code. When ctx ends, it stops the hosts.
 func run(ctx context.Context, args []string, std stdio) int {
 	screen := termline.New(std.out, std.err)
@@ -79,7 +82,7 @@ func run(ctx context.Context, args []string, std stdio) int {
 	if err == nil {
 		root := newRoot(c, verbs...)
 		c.settings = settings.New(os.Getenv)
-		c.settings.Attach(root)
+		c.settings.Attach(root, c.setColors)
 		args = versionFlag(args)
 		if err = help.Complete(root, args, screenWriter{screen}, completionNames(c.settings)); err == nil {
 			err = help.CheckVerb(root, args)

@@ -30,7 +30,7 @@ var secretFlags = []string{"proxy", "proxy-command", "option", "env", "password-
 // verbFlags calls see for every flag of every verb.
 func verbFlags(see func(verb *cobra.Command, flag *pflag.Flag)) {
 	root := newRoot(new(app), verbs...)
-	settings.New(os.Getenv).Attach(root)
+	settings.New(os.Getenv).Attach(root, func(*pflag.FlagSet) {})
 	for _, verb := range append(help.Verbs(root), root) {
 		verb.InheritedFlags() // adds the flags of the root to verb.Flags
 		verb.Flags().VisitAll(func(flag *pflag.Flag) { see(verb, flag) })

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/settings"
@@ -21,7 +22,7 @@ func applySettings(t *testing.T, text string, args ...string) (*settings.Default
 	}
 	s := settings.New(func(string) string { return "" })
 	root := newRoot(new(app), verbs...)
-	s.Attach(root)
+	s.Attach(root, func(*pflag.FlagSet) {})
 	cmd, rest, err := root.Find(append(args, "--config="+path))
 	if err != nil {
 		t.Fatal(err)

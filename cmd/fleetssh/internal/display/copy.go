@@ -51,8 +51,8 @@ const CopyHelp = `Output:
                             often, for logs; always is plain without a terminal.
                             Enter or Ctrl-\ lists the hosts that are not done,
                             and what each is doing
-      --color WHEN          auto (on a terminal, unless NO_COLOR is set), always,
-                            never
+      --color WHEN          auto (on a terminal; NO_COLOR turns colours off,
+                            CLICOLOR_FORCE on), always, never
 `
 
 // Register adds the flags to a verb.
@@ -82,7 +82,6 @@ func (f *CopyFlags) Check() error {
 // to the status line, and then to the display of the format. end must be called at the end of the
 // copy, whether the display was closed or not.
 func (f *CopyFlags) Display(v CopyView) (d CopyDisplay, end func()) {
-	v.Screen.SetColors(colors[f.color])
 	v.Label, v.flags = true, f
 	switch f.Format {
 	case "json":

@@ -73,8 +73,8 @@ const Help = `Output:
                             often, for logs; always is plain without a terminal.
                             Enter or Ctrl-\ lists the hosts that are not done,
                             and what each is doing
-      --color WHEN          auto (on a terminal, unless NO_COLOR is set), always,
-                            never
+      --color WHEN          auto (on a terminal; NO_COLOR turns colours off,
+                            CLICOLOR_FORCE on), always, never
 `
 
 // Register adds the flags to a verb.
@@ -145,11 +145,17 @@ func (f *Flags) Prepare() error {
 // colors are the values of --color but auto.
 var colors = map[string]termline.Colors{"always": termline.ColorsAlways, "never": termline.ColorsNever}
 
+// SetColors applies --color of a verb, if it has that flag, to everything that is shown.
+func SetColors(screen *termline.Screen, flags *pflag.FlagSet) {
+	if color := flags.Lookup("color"); color != nil {
+		screen.SetColors(colors[color.Value.String()])
+	}
+}
+
 // Display returns the display of a run with its decorators. An event goes to the record first, then
 // to the output files, and then to the display of the format. end must be
 // called at the end of the run, whether the display was closed or not.
 func (f *Flags) Display(v View) (d Display, end func()) {
-	v.Screen.SetColors(colors[f.color])
 	v.Label, v.diff = !f.noLabel, f.Diff
 	d, end = formats[f.Format](v), func() {}
 	if f.quiet {

@@ -151,18 +151,22 @@ func (t *Summary) ShowFailures(screen *termline.Screen) {
 		t.showBriefly(screen)
 		return
 	}
-	screen.Err(screen.PaintErr(termline.Failure, "fleetssh: "+headline), "")
+	screen.Styled(termline.Span{Style: termline.Alarm, Text: "fleetssh: " + headline})
 	for _, g := range t.Failures() {
 		slices.Sort(g.Hosts)
-		line := "  " + g.Title + ": " + t.Fold(g.Hosts)
-		problem := g.First.Problem
+		problem, rest := g.First.Problem, ""
 		if problem.Reason != "" {
-			line += ": " + problem.Reason
+			rest += ": " + problem.Reason
 		}
 		if g.Differ {
-			line += " (first host; others differ)"
+			rest += " (first host; others differ)"
 		}
-		screen.Message(line)
+		style := termline.Failure
+		if g.First.Outcome.Kind == fleetssh.Skipped {
+			style = termline.Plain
+		}
+		screen.Styled(termline.Span{Text: "  "}, termline.Span{Style: style, Text: g.Title}, termline.Span{Text: ": "},
+			termline.Span{Style: termline.Heading, Text: t.Fold(g.Hosts)}, termline.Span{Text: rest})
 		for _, detail := range g.Detail {
 			screen.Message("    " + detail)
 		}
@@ -181,11 +185,12 @@ func (t *Summary) ShowFailures(screen *termline.Screen) {
 func (t *Summary) showBriefly(screen *termline.Screen) {
 	for _, g := range t.Failures() {
 		slices.Sort(g.Hosts)
-		line := fmt.Sprintf("%s (%d): %s", t.Fold(g.Hosts), len(g.Hosts), g.Title)
-		if reason := g.First.Problem.Reason; reason != "" {
-			line += ": " + reason
+		reason := g.First.Problem.Reason
+		if reason != "" {
+			reason = ": " + reason
 		}
-		screen.Message(line)
+		screen.Styled(termline.Span{Text: fmt.Sprintf("%s (%d): ", t.Fold(g.Hosts), len(g.Hosts))},
+			termline.Span{Style: termline.Failure, Text: g.Title}, termline.Span{Text: reason})
 		if g.Hint != "" {
 			screen.Message("  hint: " + g.Hint)
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -80,5 +81,18 @@ func TestShowFailures(t *testing.T) {
 `
 	if shown.String() != want {
 		t.Errorf("shown:\n%swant:\n%s", shown.String(), want)
+	}
+	// Colours guide the eye to what failed, and on which hosts.
+	shown.Reset()
+	screen = termline.New(io.Discard, &shown)
+	screen.SetColors(termline.ColorsAlways)
+	counted.ShowFailures(screen)
+	screen.Close()
+	const colored = "\x1b[1;31mfleetssh: 5 of 20 hosts failed, 2 skipped\x1b[0m\n" +
+		"  \x1b[31mtimed out, may still run\x1b[0m: \x1b[1mweb14\x1b[0m\n" +
+		"  skipped: \x1b[1mweb[15-16]\x1b[0m\n" +
+		"  \x1b[31munreachable (connect)\x1b[0m: \x1b[1mweb17\x1b[0m: ^[[2Jboo\n"
+	if !strings.HasPrefix(shown.String(), colored) {
+		t.Errorf("in colour: %q, want %q", shown.String(), colored)
 	}
 }

@@ -62,14 +62,17 @@ func New(getenv func(string) string) *Defaults {
 	return &Defaults{getenv: getenv, origins: make(map[string]string)}
 }
 
-// Attach adds --config to all verbs, and applies the settings to the one that runs.
-func (s *Defaults) Attach(root *cobra.Command) {
+// Attach adds --config to all verbs, and applies the settings to the one that runs. Then it calls ready
+// with the flags of the verb.
+func (s *Defaults) Attach(root *cobra.Command, ready func(*pflag.FlagSet)) {
 	root.PersistentFlags().StringVar(&s.File, "config", "", "file of defaults for options; none: no file")
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		if err := refuseHidden(cmd.Flags()); err != nil {
 			return err
 		}
-		return s.Apply(cmd)
+		err := s.Apply(cmd)
+		ready(cmd.Flags())
+		return err
 	}
 }
 

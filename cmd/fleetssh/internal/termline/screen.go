@@ -15,6 +15,7 @@ package termline
 import (
 	"io"
 	"os"
+	"strings"
 	"sync"
 
 	"golang.org/x/term"
@@ -65,8 +66,24 @@ func (s *Screen) Err(prefix, line string) { s.err.line(prefix, line, s.err.termi
 func (s *Screen) Print(text []byte) { s.out.raw(text) }
 
 // Message shows one line of our own on standard error. It makes control characters visible, because
-// the line may quote text of hosts.
-func (s *Screen) Message(line string) { s.err.line("", line, true) }
+// the line may quote text of hosts. The words "fleetssh: error:", "fleetssh: warning:" and "hint:" at
+// its beginning have their styles.
+func (s *Screen) Message(line string) {
+	before, lead, rest := splitLead(line)
+	s.err.line(before+s.err.paint(lead.Style, lead.Text), rest, true)
+}
+
+// Styled does the same with the styles of spans.
+func (s *Screen) Styled(spans ...Span) {
+	var line strings.Builder
+	for _, span := range spans {
+		line.WriteString(s.err.paint(span.Style, Visible(span.Text)))
+	}
+	s.err.line(line.String(), "", true)
+}
+
+// Terminals reports which of the streams are terminals.
+func (s *Screen) Terminals() (out, err bool) { return s.out.terminal, s.err.terminal }
 
 // Flush writes the buffers.
 func (s *Screen) Flush() {
