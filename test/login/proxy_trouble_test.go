@@ -140,7 +140,15 @@ func TestProxyCloseDuringLogin(t *testing.T) {
 	p := fleettest.NewFleet(t, host, host)
 	done := make(chan error, 1)
 	go func() { done <- p.Connect(t.Context()) }()
-	fleettest.Eventually(t, "the connection to the hop", func() bool { return s.Stats().Connections == 1 })
+	fleettest.Eventually(t, "both hosts to wait for the hop", func() bool {
+		waiting := 0
+		for _, work := range p.Working() {
+			if work.Phase == fleetssh.PhaseProxy {
+				waiting++
+			}
+		}
+		return waiting == 2 && s.Stats().Connections == 1
+	})
 	if err := p.Close(); err != nil {
 		t.Error(err)
 	}
