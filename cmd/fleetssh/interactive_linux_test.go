@@ -193,7 +193,7 @@ func TestNotInteractive(t *testing.T) {
 		want string
 	}{
 		{append(one, "--stdin", input, "cat"), "127.1.0.1: data\r\n"},
-		{append(one, "-b", "tty"), "---------------\r\n127.1.0.1 (1)\r\n---------------\r\n/dev/pts/0\r\n"},
+		{append(one, "-b", "tty"), "--------------- block 1\r\n127.1.0.1 (1)\r\n---------------\r\n/dev/pts/0\r\n"},
 		{append(one, "--outdir", t.TempDir(), "tty"), "127.1.0.1: /dev/pts/0\r\n"},
 		{append(one, "-q", "tty"), ""},
 		{[]string{"-f", "1", "tty"}, "127.1.0.1: /dev/pts/0\r\n127.1.0.2: /dev/pts/0\r\n"},
