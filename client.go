@@ -197,6 +197,17 @@ type Login struct {
 	// is at most 4 KiB, sanitized, and keeps its line ends.
 	Banner string
 
+	// Version is the version line of the host, such as "SSH-2.0-OpenSSH_9.6". It is sanitized.
+	Version string
+
+	// Algorithms are those that the client and the host have agreed on. A MAC is empty if the
+	// cipher needs none.
+	Algorithms ssh.NegotiatedAlgorithms
+
+	// Offered are the algorithms that the host has offered, its most preferred first; from the
+	// client to the host, where the directions differ. PublicKeyAuths is empty.
+	Offered ssh.Algorithms
+
 	// Timing is how long the phases of connecting took.
 	Timing Timing
 
@@ -212,7 +223,7 @@ func (c *Client) Logins() []Login {
 	for l, host := c.login, c.host; l != nil; l, host = l.Hop, host.Proxy {
 		logins = append(logins, Login{
 			Host: *host, Addr: l.Addr, Master: l.Master, HostKey: l.HostKey, Methods: l.Methods,
-			Key: l.Key, Banner: l.Banner, Timing: timingOf(l.Timing), Warnings: l.Warnings,
+			Key: l.Key, Banner: l.Banner, Version: l.Version, Algorithms: l.Algorithms, Offered: l.Offered.Algorithms(), Timing: timingOf(l.Timing), Warnings: l.Warnings,
 		})
 	}
 	slices.Reverse(logins)

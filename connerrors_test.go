@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"fleetssh/internal/conn"
 	"fleetssh/internal/dial"
 )
 
@@ -75,7 +76,7 @@ func TestLoginsForgetNothing(t *testing.T) {
 	timing := dial.Timing{Proxy: 1, Resolve: 2, Connect: 3, Handshake: 4, Auth: 5, Attempts: 6}
 	l := dial.Login{
 		Addr: &net.TCPAddr{}, Master: "x", HostKey: keyOfTest{}, Methods: []string{"x"}, Key: keyOfTest{},
-		Banner: "x", Timing: timing, Warnings: []string{"x"}, Hop: &dial.Login{Master: "of the hop"},
+		Banner: "x", Version: "x", Algorithms: ssh.NegotiatedAlgorithms{KeyExchange: "x"}, Offered: offerOfTest(), Timing: timing, Warnings: []string{"x"}, Hop: &dial.Login{Master: "of the hop"},
 	}
 	c := &Client{host: &HostConfig{Host: "h", Proxy: &HostConfig{Host: "gate"}}, login: &l}
 	logins := c.Logins()
@@ -98,6 +99,15 @@ func TestLoginsForgetNothing(t *testing.T) {
 	if n := reflect.TypeFor[dial.Timing]().NumField(); n != 6 {
 		t.Errorf("dial.Timing has %d fields", n)
 	}
+}
+
+// offerOfTest returns an offer of one key exchange.
+func offerOfTest() conn.Offer {
+	return conn.NewOffer(ssh.Marshal(struct {
+		KeyExchanges, A, B, C, D, E, F, G, H, I []string
+		Follows                                 bool
+		Reserved                                uint32
+	}{KeyExchanges: []string{"x"}}))
 }
 
 func TestCauses(t *testing.T) {

@@ -96,6 +96,7 @@ func TestImports(t *testing.T) {
 	// The parts of the command, below cmd/fleetssh/internal/.
 	const part = "fleetssh/cmd/fleetssh/internal/"
 	parts := map[string][]string{
+		"audit":       {"fleetssh", part + "display", part + "fold", part + "results", part + "selection", part + "termline"},
 		"display":     {"fleetssh", part + "exit", part + "flagvalue", part + "fold", part + "results", part + "selection", part + "termline", "fleetssh/hostset"},
 		"dshbak":      {part + "fold", part + "selection", part + "termline", "fleetssh/hostset"},
 		"exit":        {"fleetssh", part + "termline"},

@@ -90,12 +90,12 @@ var demoSteps = [...]demoStep{
 		input: "cd /srv\npwd\n:only web2\nhostname\n",
 	},
 	{
-		title: "How long each phase of a login takes",
+		title: "What the servers are, and how long each phase of a login takes",
 		line:  "fleetssh check -w web[1-4]",
 	},
 	{
 		title: "Through a hop: one connection to it for all hosts behind it",
-		line:  "fleetssh check -w web[2-4] -J web1",
+		line:  "fleetssh check -w web[2-4] -J web1 --verbose",
 	},
 	{
 		title: "JSON lines for programs",

@@ -246,7 +246,7 @@ func (o *runsShowOptions) show(screen *termline.Screen, run *journal.Run, t *res
 		for i := range t.Results {
 			r := &t.Results[i]
 			title, _ := r.Title()
-			text := fmt.Sprintf("%s, connect %s, run %s", title, columnTime(r.Timing.Connect), columnTime(r.Timing.Run))
+			text := fmt.Sprintf("%s, connect %s, run %s", title, results.ColumnTime(r.Timing.Connect), results.ColumnTime(r.Timing.Run))
 			if r.Problem.Reason != "" {
 				text += ": " + r.Problem.Reason
 			}

@@ -173,7 +173,7 @@ func (o *tunnelOptions) run(ctx context.Context, c *app) error {
 		s := work.summary.JSONSummary()
 		s.Outcomes = make(map[string]int)
 		for i := range work.summary.Results {
-			s.Outcomes[checkOutcome(&work.summary.Results[i])]++
+			s.Outcomes[work.summary.Results[i].LoginOutcome()]++
 		}
 		display.PutJSON(c.screen, s)
 	}

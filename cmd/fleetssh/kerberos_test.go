@@ -54,7 +54,7 @@ func TestKerberos(t *testing.T) {
 		{"keytab", func() { k.Keytab(t, strings.TrimPrefix(cache, "FILE:")+".keytab", user) },
 			args("run", "--keytab", strings.TrimPrefix(cache, "FILE:")+".keytab", "id", "-un"), exit.OK, []string{"localhost: " + user}, nil},
 		{"ticket", func() { k.Kinit(t, cache, user, password, "-F") },
-			args("check", "--gssapi"), exit.OK, []string{"by gssapi-with-mic  host key ssh-ed25519 "}, nil},
+			args("check", "--gssapi"), exit.OK, []string{"login    gssapi-with-mic\n", "host key ssh-ed25519 "}, nil},
 		{"not forwardable", nil, args("run", "-K", "echo in"), exit.OK, []string{"localhost: in"}, []string{"fleetssh: warning: localhost: ", "kinit -f"}},
 		{"explained, not forwardable", nil, []string{"explain", "-F", "none", "-K", "localhost"}, exit.OK, []string{"cannot be delegated"}, nil},
 		{"delegated", func() { k.Kinit(t, cache, user, password) },

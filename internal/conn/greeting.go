@@ -13,12 +13,14 @@ import (
 const maxGreeting = 2 << 10
 
 // Greeting records what a host sends before SSH begins: lines before its version line (RFC 4253,
-// section 4.2), or something else in its place. Only the goroutine that connects uses it. The
-// methods of a nil Greeting, except Text, return zero values.
+// section 4.2), or something else in its place. Then it records the version line and the first
+// packet. Only the goroutine that connects uses it, except that the one that reads packets records
+// them. Summary and Err of a nil Greeting return zero values.
 type Greeting struct {
 	text    []byte // the lines before the version line
 	line    []byte // the received part of the next line
 	version string // the version line, once it is complete
+	offer   offerReader
 }
 
 var (
@@ -33,6 +35,7 @@ var otherProtocols = []string{"HTTP/", "220 ", "220-", "RFB 0", "\x15\x03", "* O
 // record adds received bytes. An error means that waiting for more is of no use.
 func (g *Greeting) record(p []byte) error {
 	if g.version != "" {
+		g.offer.record(p)
 		return nil
 	}
 	for whole := true; whole; {
@@ -48,6 +51,7 @@ func (g *Greeting) record(p []byte) error {
 			if strings.HasPrefix(g.version, "SSH-1.") && !strings.HasPrefix(g.version, "SSH-1.99") {
 				return errSSH1
 			}
+			g.offer.record(p)
 			return nil
 		default:
 			g.line = append(g.line, '\n')
@@ -82,6 +86,17 @@ func (g *Greeting) Summary() string {
 
 // Text returns the lines before the version line as the host has sent them.
 func (g *Greeting) Text() string { return string(g.text) }
+
+// Version returns the version line of the host.
+func (g *Greeting) Version() string { return sanitize.Line(g.version) }
+
+// Offer returns what the host has offered, once the key exchange is done.
+func (g *Greeting) Offer() Offer {
+	if offer := g.offer.offer.Load(); offer != nil {
+		return *offer
+	}
+	return Offer{}
+}
 
 // Err returns the error in what the host has sent: that it speaks another protocol. It returns
 // nil if SSH has begun, or if the host has sent nothing or only that it is busy. err is the

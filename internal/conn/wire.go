@@ -29,8 +29,9 @@ const packetOverhead = 48
 // byte, bounds what the library buffers, and records what the library does not report.
 type Wire struct {
 	net.Conn
-	ahead    []byte    // received, not read yet
-	greeting *Greeting // records what precedes the version line; nil: nothing does
+	ahead    []byte       // received, not read yet
+	greeting *Greeting    // records what precedes the version line; nil: nothing does
+	offer    *offerReader // of the greeting, until it is complete; only Read uses it
 	watch    writeWatch
 
 	readFailed atomic.Bool
@@ -59,6 +60,9 @@ type flow struct {
 // seconds. greeting, if not nil, records what the host sends before SSH begins.
 func NewWire(conn net.Conn, globalStreams *atomic.Int32, stall time.Duration, greeting *Greeting) *Wire {
 	w := &Wire{Conn: conn, greeting: greeting, watch: writeWatch{limit: stall}, flow: &flow{globalStreams: globalStreams, failed: make(chan struct{})}}
+	if greeting != nil {
+		w.offer = &greeting.offer
+	}
 	w.conn.Store(&conn)
 	return w
 }
@@ -106,7 +110,11 @@ func (w *Wire) Read(p []byte) (int, error) {
 		w.ahead = buf[1:n]
 		return 1, nil
 	}
-	return w.fetch(p)
+	n, err := w.fetch(p)
+	if w.offer != nil && n > 0 && !w.offer.record(p[:n]) {
+		w.offer = nil
+	}
+	return n, err
 }
 
 func (w *Wire) fetch(p []byte) (int, error) {

@@ -150,6 +150,10 @@ func (a *attempt) connectNow(ctx context.Context, hostKeys []string) (*Login, er
 	auth = nil
 	w.DropGreeting()
 	login := a.auth.success(link.RemoteAddr(), a.hostKey)
+	login.Version, login.Offered = a.greeting.Version(), a.greeting.Offer()
+	if negotiated, ok := link.(ssh.AlgorithmsConnMetadata); ok {
+		login.Algorithms = negotiated.Algorithms()
+	}
 	if notice := lines(a.greeting.Text(), maxBannerBytes); notice != "" {
 		login.Banner = lines(join(notice, login.Banner), maxBannerBytes)
 	}

@@ -14,12 +14,17 @@ type Login struct {
 	Conn *conn.Conn
 	Hop  *Login // the hop of the connection; or nil
 
-	Addr     net.Addr      // the remote end of the transport: the host, its first hop, or a proxy
-	Master   string        // the socket of the OpenSSH master; empty: no master is used
-	HostKey  ssh.PublicKey // the key by which the host authenticated itself
-	Methods  []string      // the methods that the host accepted, in order
-	Key      ssh.PublicKey // the client key that the host accepted; or nil
-	Banner   string        // sanitized, with line ends
+	Addr    net.Addr      // the remote end of the transport: the host, its first hop, or a proxy
+	Master  string        // the socket of the OpenSSH master; empty: no master is used
+	HostKey ssh.PublicKey // the key by which the host authenticated itself
+	Methods []string      // the methods that the host accepted, in order
+	Key     ssh.PublicKey // the client key that the host accepted; or nil
+	Banner  string        // sanitized, with line ends
+	Version string        // the version line of the host, sanitized
+
+	Algorithms ssh.NegotiatedAlgorithms
+	Offered    conn.Offer
+
 	Timing   Timing
 	Warnings []string
 }

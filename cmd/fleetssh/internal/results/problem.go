@@ -197,6 +197,14 @@ func ShortDuration(d time.Duration) string {
 	return text
 }
 
+// ColumnTime formats a duration in few characters, for columns.
+func ColumnTime(d time.Duration) string {
+	if d >= 10*time.Second {
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	}
+	return fmt.Sprintf("%.1fms", float64(d)/1e6)
+}
+
 // maxBannerLines is the largest number of lines of a banner that are shown.
 const maxBannerLines = 20
 

@@ -205,3 +205,11 @@ func LoginResult(i int, host *fleetssh.HostConfig, connection *fleetssh.Client, 
 	}
 	return r
 }
+
+// LoginOutcome returns the outcome of a login. Nothing ran, so "exited" becomes "ok".
+func (r *Result) LoginOutcome() string {
+	if r.OK {
+		return "ok"
+	}
+	return r.Outcome.Kind.String()
+}
