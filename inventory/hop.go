@@ -89,10 +89,7 @@ func (inv *Inventory) password(path string) (string, error) {
 		name = filepath.Join(home, rest)
 	}
 	password, err := account.ReadSecret(name)
-	switch {
-	case err == account.ErrNoSecret:
-		return "", fmt.Errorf("%s begins with an empty line", name)
-	case err != nil:
+	if err != nil {
 		return "", err
 	}
 	inv.passwords[path] = password

@@ -120,7 +120,7 @@ func TestPasswordFile(t *testing.T) {
 	if err != nil || hosts[0].Auth.Password != "secret" || !slices.Equal(hosts[0].Auth.Identities, []string{filepath.Join(folder, "k")}) {
 		t.Errorf("%v, %v", hosts, err)
 	}
-	for name, want := range map[string]string{"b": "others can read", "c": "begins with an empty line", "d": "no such file"} {
+	for name, want := range map[string]string{"b": "others can read", "c": "the first line is empty", "d": "no such file"} {
 		if _, err := inv.Select(name); err == nil || !strings.Contains(err.Error(), "host "+name+": password-file: ") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", name, err, want)
 		}

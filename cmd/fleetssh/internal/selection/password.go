@@ -23,8 +23,6 @@ import (
 )
 
 const (
-	// maxSecret bounds the first line of a file, or of the output of a program, in bytes.
-	maxSecret = 4096
 	// maxCommandOutput bounds all output of a password command.
 	maxCommandOutput = 1 << 20
 	// passwordTime bounds a password command, and the wait for a descriptor. The program may ask the
@@ -248,26 +246,14 @@ func firstLine(in io.Reader) (string, error) {
 		case n == 1 && b[0] != '\n':
 			line = append(line, b[0])
 		case n == 1 || err == io.EOF:
-			return secretLine(line)
+			return account.SecretLine(line)
 		case err != nil:
 			return "", withoutPath(err)
 		}
-		if len(line) > maxSecret+1 { // it may end in "\r"
-			return secretLine(line)
+		if len(line) > account.MaxSecret+1 { // it may end in "\r"
+			return account.SecretLine(line)
 		}
 	}
-}
-
-// secretLine returns the secret in a line without its "\n".
-func secretLine(line []byte) (string, error) {
-	secret := strings.TrimSuffix(string(line), "\r")
-	switch {
-	case secret == "":
-		return "", account.ErrNoSecret
-	case len(secret) > maxSecret:
-		return "", fmt.Errorf("the first line is longer than %d bytes", maxSecret)
-	}
-	return secret, nil
 }
 
 // runPasswordCommand runs a line in the shell and returns the first line of its output. Its standard
@@ -289,5 +275,5 @@ func runPasswordCommand(parent context.Context, line string, limit time.Duration
 		return "", err
 	}
 	first, _, _ := bytes.Cut(output, []byte("\n"))
-	return secretLine(first)
+	return account.SecretLine(first)
 }
