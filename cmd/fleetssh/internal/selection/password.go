@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -179,7 +180,7 @@ func readFirstLine(ctx context.Context, env *Env, name string) (string, error) {
 		return "", exit.UsageError("as in --password-file fd:3 3<FILE", "password file %s: not a descriptor to read from", name)
 	case isDescriptor:
 		if !inherited(n) {
-			return "", exit.UsageError(fmt.Sprintf("open it in the shell, as in %d<FILE", n), "password file %s: the descriptor is not open", name)
+			return "", notOpen(name, n)
 		}
 		file = os.NewFile(uintptr(n), name)
 	default:
@@ -189,7 +190,10 @@ func readFirstLine(ctx context.Context, env *Env, name string) (string, error) {
 	}
 	defer file.Close()
 	info, err := file.Stat()
-	if err != nil {
+	switch {
+	case isDescriptor && errors.Is(err, syscall.EBADF): // it was a moment's descriptor of our own
+		return "", notOpen(name, n)
+	case err != nil:
 		return "", withoutPath(err)
 	}
 	// Windows has no such mode bits, and other users cannot read a pipe.
@@ -202,6 +206,10 @@ func readFirstLine(ctx context.Context, env *Env, name string) (string, error) {
 			Text: fmt.Sprintf("password file %s: readable by others (mode %#o)", name, mode.Perm())}
 	}
 	return firstLineInTime(ctx, file)
+}
+
+func notOpen(name string, n int) error {
+	return exit.UsageError(fmt.Sprintf("open it in the shell, as in %d<FILE", n), "password file %s: the descriptor is not open", name)
 }
 
 // withoutPath drops what the message of an error has already: the name of the file.
