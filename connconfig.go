@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"net"
+	"os"
 
 	"golang.org/x/crypto/ssh"
 
@@ -91,6 +92,17 @@ func (d *dialer) hostKeys(h *HostConfig) (keys dial.HostKeys, err error) {
 	case *KnownHosts:
 		if keys.Files, err = policy.load(); err != nil {
 			return keys, err
+		}
+		if confirm := h.ConfirmHostKey; confirm != nil && policy.Unknown == AskUnknown {
+			asked := NewHostKey{Host: h.name(), Name: keys.Name, Port: keys.Port, File: keys.Files.File}
+			if asked.File == os.DevNull {
+				asked.File = ""
+			}
+			keys.Confirm = func(ctx context.Context, key ssh.PublicKey) bool {
+				asked := asked
+				asked.Key = key
+				return confirm(ctx, asked)
+			}
 		}
 	default:
 		keys.Algorithms = policy.Algorithms

@@ -22,6 +22,8 @@ func TestConfigForgetsNothing(t *testing.T) {
 	exempt := map[string]bool{
 		"HostConfig.Unusable": true, // such a host is not connected to
 		"HostConfig.SendEnv":  true, // is sent with each command
+
+		"HostConfig.ConfirmHostKey": true, // needs a policy that asks: see below
 	}
 	d := newDialer(nil, 0, new(password.Table))
 	defer d.close()
@@ -55,6 +57,14 @@ func TestConfigForgetsNothing(t *testing.T) {
 		h = base()
 		setAny(t, reflect.ValueOf(&h.Auth).Elem().Field(i))
 		check("Auth."+field, h)
+	}
+	h = base()
+	h.HostKeys, h.ConfirmHostKey = &KnownHosts{Unknown: AskUnknown}, func(context.Context, NewHostKey) bool { return true }
+	asks := reflect.ValueOf(d.config(&h)).Elem()
+	addSetFields(set, "Config", asks)
+	h.ConfirmHostKey = nil
+	if !differs(asks, reflect.ValueOf(d.config(&h)).Elem()) {
+		t.Error("HostConfig.ConfirmHostKey does not change the Config")
 	}
 	for i, field := range fields(reflect.TypeFor[GSSAPI]()) {
 		h = base()
@@ -207,6 +217,8 @@ func setAny(t *testing.T, field reflect.Value) {
 		*v = func(context.Context, string, string) (net.Conn, error) { return nil, nil }
 	case *func(context.Context, Question) (string, error):
 		*v = func(context.Context, Question) (string, error) { return "", nil }
+	case *func(context.Context, NewHostKey) bool:
+		*v = func(context.Context, NewHostKey) bool { return true }
 	case *func(string, string):
 		*v = func(string, string) {}
 	default:

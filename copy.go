@@ -203,7 +203,7 @@ func (p *ParallelClient) runCopy(ctx context.Context, plan *copyPlan, slots []*s
 		plan.warn(p.d.log)
 	}
 	results := make([]CopyResult, len(slots))
-	err := p.each(ctx, slots, func(i int, s *slot) error {
+	err := p.each(ctx, slots, func(ctx context.Context, i int, s *slot) error {
 		results[i] = p.copyOne(ctx, plan, s, i)
 		plan.tell(i, results[i])
 		return results[i].Err

@@ -16,7 +16,7 @@ type dialer struct {
 	log    *slog.Logger
 	budget *spool.Budget
 	engine *dial.Dialer
-	known  KnownHosts // the default policy
+	known  KnownHosts // the default policy: AskUnknown
 
 	passwords *password.Table                                        // nil: no host shares a password with others
 	askAgain  func(context.Context, RefusedPassword) (string, error) // nil: the user is not asked
@@ -36,6 +36,7 @@ func newDialer(log *slog.Logger, outputMemory int64, passwords *password.Table) 
 	}
 	return &dialer{
 		log:       log,
+		known:     KnownHosts{Unknown: AskUnknown},
 		budget:    spool.NewBudget(outputMemory),
 		engine:    dial.New(dial.Options{Log: log, Public: publicError, Passwords: passwords}),
 		passwords: passwords,
@@ -52,7 +53,7 @@ func (d *dialer) dial(ctx context.Context, host *HostConfig, work *progress) (*C
 	c := &Client{host: host, d: d}
 	login, timing, err := d.engine.Dial(ctx, dial.Call{
 		Host: d.config(host), Incoming: c.listeners.accept,
-		Phase: func(phase dial.Phase) { work.enter(Phase(phase)) }, Attempt: work.attempt,
+		Phase: func(phase dial.Phase) { work.enter(Phase(phase)) }, Attempt: work.attempt, Aside: asideOf(ctx),
 	})
 	if err != nil {
 		return nil, timingOf(timing), publicError(err)

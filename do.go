@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"sync"
 	"sync/atomic"
 
 	"fleetssh/internal/deadline"
@@ -30,7 +29,7 @@ func (p *ParallelClient) Do(ctx context.Context, work func(ctx context.Context, 
 	if err != nil {
 		return err
 	}
-	return p.each(ctx, slots, func(i int, s *slot) error {
+	return p.each(ctx, slots, func(ctx context.Context, i int, s *slot) error {
 		defer s.work.begin(PhaseConnect)()
 		ctx, cancel := s.during(ctx)
 		defer cancel()
@@ -64,7 +63,7 @@ func (p *ParallelClient) Connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.each(ctx, slots, func(_ int, s *slot) error {
+	return p.each(ctx, slots, func(ctx context.Context, _ int, s *slot) error {
 		_, err := s.use(ctx, p.connectTo(s), func(*Client) error { return nil })
 		return err
 	}, nil)
@@ -73,18 +72,18 @@ func (p *ParallelClient) Connect(ctx context.Context) error {
 // each calls work for all hosts, PoolSize at a time and in order, until ctx ends, p is closed or,
 // with StopOnError, too many hosts have failed. For the remaining hosts it calls skip, if that is
 // not nil, with the reason. It returns when all calls have returned. The error is nil or a
-// [*HostsError]. Every method that works on all hosts is built on it.
-func (p *ParallelClient) each(ctx context.Context, slots []*slot, work func(i int, s *slot) error, skip func(i int, s *slot, why error)) error {
-	size := p.poolSize()
+// [*HostsError]. Every method that works on all hosts is built on it. While a host waits for the
+// user, another one takes its place; for that, work must use the context that it gets.
+func (p *ParallelClient) each(ctx context.Context, slots []*slot, work func(ctx context.Context, i int, s *slot) error, skip func(i int, s *slot, why error)) error {
 	most := int64(math.MaxInt64)
 	if p.StopOnError {
 		most = int64(p.MaxFailures)
 	}
 	var next, failed atomic.Int64
 	errs := make([]error, len(slots))
-	one := func(i int) error {
+	one := func(i int, t *turn) error {
 		if ctx.Err() == nil && p.ctx.Err() == nil && failed.Load() <= most {
-			err := work(i, slots[i])
+			err := work(context.WithValue(ctx, turnKey{}, t), i, slots[i])
 			if err != nil {
 				failed.Add(1)
 			}
@@ -96,18 +95,18 @@ func (p *ParallelClient) each(ctx context.Context, slots []*slot, work func(i in
 		}
 		return why
 	}
-	var wg sync.WaitGroup
-	for range min(size, len(slots)) {
-		wg.Go(func() {
-			for i := int(next.Add(1)) - 1; i < len(slots); i = int(next.Add(1)) - 1 {
-				errs[i] = one(i)
-				if p.HostDone != nil {
-					p.HostDone(i, errs[i])
-				}
-			}
-		})
-	}
-	wg.Wait()
+	var turns turns
+	turns.run(min(p.poolSize(), len(slots)), func(t *turn) (more bool) {
+		i := int(next.Add(1)) - 1
+		if i >= len(slots) {
+			return false
+		}
+		errs[i] = one(i, t)
+		if p.HostDone != nil {
+			p.HostDone(i, errs[i])
+		}
+		return true
+	})
 	return hostsError(len(slots), func(i int) (*HostConfig, error) { return &slots[i].host, errs[i] })
 }
 

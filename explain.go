@@ -135,6 +135,8 @@ func (p *Plan) trusting(d *dialer) {
 			unknown = "accepted, and kept nowhere"
 		case files.AcceptNew:
 			unknown = "accepted and added to " + files.File
+		case policy.Unknown == AskUnknown && p.Host.ConfirmHostKey != nil:
+			unknown = "refused, unless the user confirms it"
 		}
 	case InsecureIgnoreHostKeys:
 		p.step(PhaseHostKey, "InsecureIgnoreHostKeys", "any key is accepted: whoever answers is trusted")
@@ -159,8 +161,8 @@ func (p *Plan) trusting(d *dialer) {
 		p.step(PhaseHostKey, "", "another key is refused")
 	case command:
 		p.step(PhaseHostKey, "", "a key that is not listed is %s", unknown)
-	case len(authorities) == 0 && unknown == "refused":
-		p.pass(PhaseHostKey, "no known_hosts file has a key for it", "whatever key it shows is refused")
+	case len(authorities) == 0 && strings.HasPrefix(unknown, "refused"):
+		p.pass(PhaseHostKey, "no known_hosts file has a key for it", "whatever key it shows is %s", unknown)
 	default:
 		p.step(PhaseHostKey, "", "another key is %s", unknown)
 	}

@@ -87,7 +87,7 @@ func wrapTunnels(tunnels []*tunnel.Tunnel) []*Tunnel {
 
 // connectAll connects to all hosts.
 func (p *ParallelClient) connectAll(ctx context.Context, slots []*slot) error {
-	return p.each(ctx, slots, func(_ int, s *slot) error {
+	return p.each(ctx, slots, func(ctx context.Context, _ int, s *slot) error {
 		_, err := s.use(ctx, s.reconnector(p.d).connect, func(*Client) error { return nil })
 		return err
 	}, nil)
@@ -171,7 +171,7 @@ func (p *ParallelClient) ForwardRemote(ctx context.Context, listen, target strin
 			return nil, err
 		}
 	}
-	err = p.each(ctx, slots, func(i int, _ *slot) error { return relisteners[i].Listen(ctx) }, nil)
+	err = p.each(ctx, slots, func(ctx context.Context, i int, _ *slot) error { return relisteners[i].Listen(ctx) }, nil)
 	for _, k := range relisteners {
 		k.Run()
 	}

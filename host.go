@@ -39,9 +39,17 @@ type HostConfig struct {
 	Auth Auth
 
 	// HostKeys decides whether to trust the server's key. If nil, the key must
-	// be in the user's or the system's known_hosts file. See [KnownHosts] and
-	// [InsecureIgnoreHostKeys].
+	// be in the user's or the system's known_hosts file, unless ConfirmHostKey
+	// trusts it. See [KnownHosts] and [InsecureIgnoreHostKeys].
 	HostKeys HostKeyPolicy `json:"-"`
+
+	// ConfirmHostKey, if set, decides whether to trust a host that HostKeys does not know, if that is
+	// nil or a [KnownHosts] with AskUnknown. It may ask a user, and take as long as it likes: no
+	// connection to the host is open meanwhile, time-outs and Attempts do not count, and in a
+	// [ParallelClient] the host takes none of PoolSize. When ctx ends, it must return. If it
+	// returns true, the key is added to the known hosts, and the host is connected to again. Hosts
+	// call it on goroutines of their own, many at once, each at most once while connecting.
+	ConfirmHostKey func(ctx context.Context, key NewHostKey) bool `json:"-"`
 
 	// RevokedHostKeys are files of keys that no host may have, as RevokedHostKeys of
 	// ssh_config(5): lists of public keys, and KRLs of ssh-keygen -k. They apply whatever

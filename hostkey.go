@@ -1,10 +1,10 @@
 package fleetssh
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"sync"
 
@@ -76,7 +76,25 @@ const (
 	// AddUnknownIfPossible is like AddUnknown, but trusts a host that it cannot add, with a warning
 	// (see [Login]), as ssh does with StrictHostKeyChecking no. The policy remembers the key.
 	AddUnknownIfPossible
+
+	// AskUnknown asks HostConfig.ConfirmHostKey, as ssh does with StrictHostKeyChecking ask, and adds
+	// the host if the answer is yes. It refuses the host if the answer is no, if ConfirmHostKey is
+	// nil, and in Check, which asks nothing.
+	AskUnknown
 )
+
+// NewHostKey is the key of a host that is not known: see HostConfig.ConfirmHostKey.
+type NewHostKey struct {
+	Host string // the name of the host, as in errors
+
+	// Name and Port are the entry of known_hosts files that the key belongs to: the name and port of
+	// the host, or HostKeyAlias and 22.
+	Name string
+	Port int
+
+	Key  ssh.PublicKey // may be a certificate of an unknown authority: the key in it is meant
+	File string        // the file that the key is added to; empty: it is remembered, but not saved
+}
 
 // Load reads the files unless they have been read. The error says which file cannot be read, or that
 // hosts cannot be added because there is no home directory. Every later call returns the same error.
@@ -137,14 +155,19 @@ func (k *KnownHosts) load() (*knownhosts.Policy, error) {
 }
 
 func (k *KnownHosts) read() (*knownhosts.Policy, error) {
-	adds := k.Unknown != RefuseUnknown
+	adds := k.Unknown == AddUnknown || k.Unknown == AddUnknownIfPossible
 	if adds && k.AddTo == "" && len(k.Files) == 0 && userKnownHosts() == nil {
 		return nil, errors.New("known hosts: no home directory to keep known_hosts in")
 	}
 	paths := k.Paths()
-	p := &knownhosts.Policy{
-		DB:        &knownhosts.DB{Hash: k.Hash},
-		AcceptNew: adds, Lenient: k.Unknown == AddUnknownIfPossible, File: account.Expand(cmp.Or(k.AddTo, paths[0])),
+	p := &knownhosts.Policy{DB: &knownhosts.DB{Hash: k.Hash}, AcceptNew: adds, Lenient: k.Unknown == AddUnknownIfPossible}
+	switch {
+	case k.AddTo != "":
+		p.File = account.Expand(k.AddTo)
+	case len(k.Files) > 0 || userKnownHosts() != nil:
+		p.File = paths[0]
+	default: // there is no home directory, and the first of paths is the system's
+		p.File = os.DevNull
 	}
 	for _, path := range paths {
 		if k.SkipUnreadable || len(k.Files) == 0 {
@@ -152,7 +175,7 @@ func (k *KnownHosts) read() (*knownhosts.Policy, error) {
 			continue
 		}
 		err := p.DB.ReadFile(path)
-		if adds && path == p.File && errors.Is(err, fs.ErrNotExist) {
+		if k.Unknown != RefuseUnknown && path == p.File && errors.Is(err, fs.ErrNotExist) {
 			err = nil // it is created when the first host is added
 		}
 		if err != nil {

@@ -113,7 +113,7 @@ func TestImports(t *testing.T) {
 		"record":      {"fleetssh", part + "display", part + "exit", part + "flagvalue", part + "fold", part + "journal", part + "redact", part + "report", part + "results", part + "selection", part + "settings", part + "termline", part + "atomicfile", "fleetssh/hostset", "fleetssh/internal/shellquote"},
 		"redact":      {"fleetssh/sshconfig"},
 		"report":      {part + "termline"},
-		"results":     {"fleetssh", part + "exit", part + "flagvalue", part + "selection", part + "termline", "fleetssh/hostset", "fleetssh/internal/account", "fleetssh/internal/knownhosts", "fleetssh/internal/shellquote", "fleetssh/inventory", "fleetssh/internal/nearest"},
+		"results":     {"fleetssh", part + "exit", part + "flagvalue", part + "fold", part + "selection", part + "termline", "fleetssh/hostset", "fleetssh/internal/account", "fleetssh/internal/knownhosts", "fleetssh/internal/shellquote", "fleetssh/inventory", "fleetssh/internal/nearest"},
 		"selection":   {"fleetssh", part + "exit", part + "flagvalue", part + "localshell", part + "redact", part + "termline", "fleetssh/hostset", "fleetssh/internal/account", "fleetssh/internal/knownhosts", "fleetssh/internal/shellquote", "fleetssh/inventory", "fleetssh/sshconfig", "fleetssh/internal/nearest"},
 		"settings":    {part + "exit", part + "flagvalue", part + "help", part + "redact", "fleetssh/internal/nearest"},
 		"simulate":    {"fleetssh", "fleetssh/hostset", "fleetssh/internal/shellquote", "fleetssh/internal/simfleet"},

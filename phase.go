@@ -44,6 +44,7 @@ const (
 const (
 	PhaseRetry    Phase = "retry"    // the pause before the next attempt to connect
 	PhasePassword Phase = "password" // waiting until another host has accepted the shared password
+	PhaseConfirm  Phase = "confirm"  // waiting until HostConfig.ConfirmHostKey has decided about the host key
 	PhaseStart    Phase = "start"    // opening a session and starting the command in it
 	PhaseScan     Phase = "scan"     // [ParallelClient.ScanHostKeys] asking for host keys
 )

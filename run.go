@@ -22,7 +22,7 @@ func (p *ParallelClient) Run(ctx context.Context, cmd Command) ([]*HostOutput, e
 	}
 	r.readInput()
 	outs := make([]*HostOutput, len(slots))
-	err = p.each(ctx, slots, func(i int, s *slot) error {
+	err = p.each(ctx, slots, func(ctx context.Context, i int, s *slot) error {
 		outs[i] = p.runToEnd(ctx, s, i, r)
 		return outs[i].Channel.result()
 	}, func(i int, s *slot, why error) { outs[i] = newFailed(i, &s.host, "", why) })
@@ -170,7 +170,7 @@ func (r *run) starter(i int) starter {
 // startAll starts a command or a console on every host and returns the outputs.
 func (p *ParallelClient) startAll(ctx context.Context, slots []*slot, by func(i int) starter) ([]*HostOutput, error) {
 	outs := make([]*HostOutput, len(slots))
-	err := p.each(ctx, slots, func(i int, s *slot) error {
+	err := p.each(ctx, slots, func(ctx context.Context, i int, s *slot) error {
 		outs[i], _ = p.start(ctx, s, i, by(i))
 		if p.OneShot {
 			s.retireCurrent()

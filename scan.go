@@ -68,7 +68,7 @@ func (p *ParallelClient) ScanHostKeys(ctx context.Context) (iter.Seq[ShownKeys],
 		}()
 		wg.Go(func() {
 			defer close(shown)
-			_ = p.each(ctx, slots, func(i int, host *slot) error { // the loop gets the errors of the hosts
+			_ = p.each(ctx, slots, func(ctx context.Context, i int, host *slot) error { // the loop gets the errors of the hosts
 				defer host.work.begin(PhaseScan)()
 				ctx, cancel := host.during(ctx)
 				defer cancel()

@@ -33,7 +33,7 @@ func (p *ParallelClient) Stream(ctx context.Context, cmd Command) (iter.Seq[Even
 		s := &eventStream{p: p, run: r, events: make(chan eventBlock, eventTurns), turns: make(chan struct{}, eventTurns), left: make(chan struct{})}
 		s.loop(ctx, yield, func(ctx context.Context) {
 			// The error is ignored: each host reports its result in its Finished event.
-			_ = s.p.each(ctx, slots, func(i int, host *slot) error { return s.host(ctx, i, host) }, func(i int, host *slot, why error) {
+			_ = s.p.each(ctx, slots, func(ctx context.Context, i int, host *slot) error { return s.host(ctx, i, host) }, func(i int, host *slot, why error) {
 				s.send(eventBlock{Event: Event{Kind: Finished, Index: i, Output: newFailed(i, &host.host, "", why)}})
 			})
 		})

@@ -10,7 +10,7 @@ type Progress struct {
 	Index int // of the host in ParallelClient.Hosts
 
 	// Phase is what the call waits for: a phase of connecting ([PhaseProxy] to [PhaseAuth]), or
-	// PhaseRetry, PhasePassword, PhaseStart, PhaseRun, PhaseCopy or PhaseScan.
+	// PhaseRetry, PhasePassword, PhaseConfirm, PhaseStart, PhaseRun, PhaseCopy or PhaseScan.
 	Phase Phase
 
 	// Since is when the phase began, and Begun when the call began to work on the host.

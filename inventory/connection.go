@@ -281,7 +281,9 @@ func (l *varApplier) trust() error {
 		case "no", "off", "accept-new":
 			policy.Unknown, policy.SkipUnreadable = fleetssh.AddUnknown, true
 			policy.Files = policy.Files[:min(len(policy.Files), 1)]
-		case "", "yes", "ask":
+		case "", "ask":
+			policy.Unknown = fleetssh.AskUnknown
+		case "yes":
 		default:
 			return fmt.Errorf("-o StrictHostKeyChecking=%.80s is not supported", l.strict)
 		}

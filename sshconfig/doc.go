@@ -46,7 +46,7 @@
 //
 // fleetssh differs from ssh in these points:
 //
-//   - StrictHostKeyChecking ask means yes. no means accept-new: unknown hosts are added, but a host whose
+//   - StrictHostKeyChecking ask means yes, unless HostConfig.ConfirmHostKey is set. no means accept-new: unknown hosts are added, but a host whose
 //     key has changed is refused, where ssh would connect without passwords.
 //   - Algorithms that fleetssh does not have are skipped; it is an error if none is left. "+", "-" and "^"
 //     change the defaults of fleetssh. There are no SHA-1 signatures of users or authorities, whatever a

@@ -229,6 +229,9 @@ func (f *File) applyHostKeys(s *Settings, h *fleetssh.HostConfig) error {
 			h.KnownHostsCommand = s.keyCommand
 		}
 	}
+	if s.one(keyBatchMode) == "yes" {
+		h.ConfirmHostKey = nil
+	}
 	if l := s.first(keyRevokedHostKeys); l != nil && len(h.RevokedHostKeys) == 0 && !isNone(l.values[0]) {
 		h.RevokedHostKeys = l.values
 	}

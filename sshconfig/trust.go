@@ -41,8 +41,8 @@ func (f *File) hostKeys(s *Settings) (fleetssh.HostKeyPolicy, error) {
 	key := policyKey{unknown: s.unknownHosts(), hash: s.one(keyHashKnownHosts) == "yes"}
 	if files := s.KnownHostsFiles(); files != nil {
 		key.files, key.addTo = strings.Join(files, "\x00"), files[0]
-	} else if key.unknown == fleetssh.RefuseUnknown {
-		return nil, nil
+	} else if key.unknown == fleetssh.AskUnknown && !key.hash {
+		return nil, nil // the default
 	}
 	policy := f.policy(key)
 	if err := policy.Load(); err != nil {
@@ -58,8 +58,10 @@ func (s *Settings) unknownHosts() fleetssh.UnknownHosts {
 		return fleetssh.AddUnknown
 	case "no":
 		return fleetssh.AddUnknownIfPossible
+	case "yes":
+		return fleetssh.RefuseUnknown
 	}
-	return fleetssh.RefuseUnknown
+	return fleetssh.AskUnknown
 }
 
 // filesOr returns the named files, or the default files. "none" becomes the null device, because

@@ -151,7 +151,7 @@ func (o *runOptions) run(ctx context.Context, c *app, args []string) error {
 	if err := o.command(r, args); err != nil {
 		return err
 	}
-	o.hosts.Offline = o.safety.dryRun
+	o.hosts.Offline, o.hosts.TakesInput = o.safety.dryRun, o.stdin == "-" || o.script == "-"
 	if name := o.hosts.Unquoted(args); name != "" && len(args) > 1 {
 		c.screen.Message("hint: " + name + " is the command, and " + selection.QuoteHint)
 	}

@@ -10,10 +10,12 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/interrupt"
+	"fleetssh/cmd/fleetssh/internal/keyaudit"
 	"fleetssh/cmd/fleetssh/internal/personality"
 	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/results"
@@ -64,6 +66,9 @@ func (c *app) environment() *selection.Env {
 	e := &selection.Env{
 		In: c.in, Screen: c.screen, Ask: c.ask, Warn: c.warnings.Add, FlushBanners: func() {}, Origin: c.settings.Origin,
 		Recorded: record.Hosts, Interrupt: interrupt.Raise, Redirect: c.redirect,
+		ConfirmKeys: func(hosts []selection.Host) func(context.Context, fleetssh.NewHostKey) bool {
+			return (&keyaudit.Confirmation{Ask: c.ask, Hosts: len(hosts)}).Confirm
+		},
 	}
 	if c.banners != nil {
 		e.Banner, e.FlushBanners = c.banners.Add, c.banners.Flush

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -406,5 +407,28 @@ func TestOutstandingHosts(t *testing.T) {
 	r.await("fleetssh: interrupted")
 	if code, shown := r.wait(); code != exit.Interrupted {
 		t.Errorf("exit code %d\n%s", code, shown)
+	}
+}
+
+// On a terminal the user is asked once about all hosts whose keys are not known, while the others run.
+// The keys are added to the file.
+func TestNewHostKeys(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "known_hosts")
+	r, fleet := startOnTerminal(t, simulate.Plan{Hosts: 3}, "run", "%", "--known-hosts", file, "-f", "1", "--progress", "never", "echo ran")
+	r.await("The authenticity of 3 hosts can't be established: their keys are not known.\r\n  127.1.0.1: ssh-ed25519 SHA256:")
+	r.await("Trust them, and add them to " + file + " (yes/no/[fingerprint])? ")
+	r.typed("yes\n")
+	code, shown := r.wait()
+	if code != exit.OK || strings.Count(shown, ": ran") != 3 || strings.Count(shown, "authenticity") != 1 {
+		t.Errorf("exit code %d\n%s", code, shown)
+	}
+	for _, server := range fleet.SSH.Servers {
+		if n := server.Stats().Connections; n != 2 {
+			t.Errorf("%s: %d connections", server.Host(), n)
+		}
+	}
+	if text, err := os.ReadFile(file); err != nil || strings.Count(string(text), "\n") != 3 {
+		t.Errorf("%v\n%s", err, text)
 	}
 }

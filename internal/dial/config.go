@@ -60,6 +60,10 @@ type HostKeys struct {
 	Check      func(name string, port int, key ssh.PublicKey) error
 	Algorithms func(name string, port int) []string
 
+	// Confirm decides, if Files do not list the host, whether to trust its key and to add it to
+	// them. It may take long. Nil: the host is refused.
+	Confirm func(ctx context.Context, key ssh.PublicKey) bool
+
 	Revoked      []string           // files of revoked keys (RevokedHostKeys)
 	Command      knownhosts.Command // lists more keys of the host (KnownHostsCommand); nil: none
 	CheckAddress bool               // also look the key up by the address (CheckHostIP)

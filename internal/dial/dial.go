@@ -146,6 +146,10 @@ type Call struct {
 	Phase   func(phase Phase) // called when a phase of connecting begins; or nil
 	Attempt func(n int)       // called when an attempt begins; or nil
 
+	// Aside is called when the host begins to wait for the user, which may take long, and the
+	// function that it returns when the host continues; or nil. Meanwhile others may take its turn.
+	Aside func() (back func())
+
 	throttle *throttle // limits the logins to the host, if it is a hop
 }
 
@@ -170,7 +174,7 @@ func (d *Dialer) Dial(ctx context.Context, call Call) (*Login, Timing, error) {
 		return nil, Timing{}, interrupted(ctx, err, host, phaseAuth, 0)
 	}
 	auth := d.newAuthenticator(&call, creds)
-	for n := 1; ; n++ {
+	for n, confirmed := 1, false; ; n++ {
 		if call.Attempt != nil {
 			call.Attempt(n)
 		}
@@ -185,6 +189,14 @@ func (d *Dialer) Dial(ctx context.Context, call Call) (*Login, Timing, error) {
 				d.warn(warning, host)
 			}
 			return login, timing, nil
+		}
+		if key := unknownKey(err); key != nil && host.HostKeys.Confirm != nil && !confirmed {
+			if err = d.confirm(ctx, &call, err, key); err == nil {
+				confirmed = true
+				n-- // the attempt that found the key does not count
+				continue
+			}
+			return nil, timing, err
 		}
 		retry := n < host.Attempts && ctx.Err() == nil && isTemporary(err)
 		if host.ExtendTimeout && a.clock.Limit() == firstByteTimeout {

@@ -58,6 +58,45 @@ func (a *attempt) judgeHostKey(ctx context.Context, remote net.Addr, key ssh.Pub
 	return warning, nil
 }
 
+// unknownKey returns the error for a key that may be trusted if the user says so, or nil if err is
+// another error.
+func unknownKey(err error) *knownhosts.KeyError {
+	f, ok := err.(*Failure)
+	if !ok || f.Kind != BadHostKey {
+		return nil
+	}
+	fault, ok := errors.AsType[*knownhosts.KeyError](f.Err)
+	if !ok || fault.Reason != knownhosts.Unknown || fault.NotAdded != nil {
+		return nil
+	}
+	return fault
+}
+
+// confirm waits until the user has decided about an unknown key, and adds it if it is to be trusted.
+// refused is the failure if it is not. The connection that has shown the key is closed: the host may
+// have little patience, and a thousand hosts wait for one answer. Another connection must show the
+// key again.
+func (d *Dialer) confirm(ctx context.Context, call *Call, refused error, unknown *knownhosts.KeyError) error {
+	host, keys := call.Host, &call.Host.HostKeys
+	call.enter(phaseConfirm)
+	back := func() {}
+	if call.Aside != nil {
+		back = call.Aside()
+	}
+	trusted := keys.Confirm(ctx, unknown.Key)
+	back()
+	switch {
+	case ctx.Err() != nil:
+		return interrupted(ctx, refused, host, phaseHostKey, 0)
+	case !trusted:
+		return refused
+	}
+	if err := keys.Files.Trust(unknown, keys.Name, keys.Port, unknown.Key); err != nil {
+		return KeyFailure(keys.Name, keys.Port, unknown.Key, err)
+	}
+	return nil
+}
+
 // withDoubt adds to a failure for the key in a certificate why the certificate was ignored.
 func withDoubt(err, doubt error) error {
 	if doubt == nil {

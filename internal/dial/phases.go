@@ -17,6 +17,7 @@ const (
 	phaseAuth      Phase = "auth"
 	phaseForward   Phase = "forward"  // only in a Failure: the hop was lost, or refuses to forward
 	phaseRetry     Phase = "retry"    // only for Call.Phase: the pause before the next attempt
+	phaseConfirm   Phase = "confirm"  // only for Call.Phase: waiting until the user has decided about the host key
 	phasePassword  Phase = "password" // only for Call.Phase: waiting until another host has checked the password
 )
 

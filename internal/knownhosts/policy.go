@@ -65,6 +65,16 @@ func (p *Policy) Add(unknown *KeyError, host string, port int, key ssh.PublicKey
 	return "", &notAdded
 }
 
+// Trust adds an unknown host that the user trusts to File, or to the DB alone if hosts are not saved.
+// unknown is the error of Check, which Trust returns with NotAdded if the host could not be added.
+func (p *Policy) Trust(unknown *KeyError, host string, port int, key ssh.PublicKey) error {
+	if p.File == os.DevNull {
+		return p.DB.Remember(host, port, key)
+	}
+	_, err := p.Add(unknown, host, port, key)
+	return err
+}
+
 // retry reports whether to ask a host for another key, which is done once.
 func (p *Policy) retry(host string) bool {
 	p.mu.Lock()

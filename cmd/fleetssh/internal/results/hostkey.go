@@ -6,10 +6,12 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/fold"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/hostset"
 	"fleetssh/internal/knownhosts"
@@ -82,62 +84,56 @@ func hostKeyProblem(e *fleetssh.HostKeyError, host *fleetssh.HostConfig) Problem
 }
 
 // keyDetail returns lines about the keys that the hosts of a group show, and about the known keys.
-// Hosts with the same text share a line.
+// Hosts with the same text share a line. The known key of a host whose key has changed stands below the
+// new one.
 func (t *Summary) keyDetail(g *Group) []string {
-	type line struct {
-		text  string
-		hosts []string
-	}
-	var shown, more []*line
-	add := func(list *[]*line, text, label string) {
-		for _, s := range *list {
-			if s.text == text {
-				s.hosts = append(s.hosts, label)
-				return
-			}
-		}
-		*list = append(*list, &line{text, []string{label}})
-	}
+	var shown, more fold.Texts[string]
+	changed := g.First.Problem.Key.reason == knownhosts.Changed
 	for _, r := range g.results {
-		label := t.Hosts[r.Index].Label
-		if r.Problem.Key.Hop != "" {
-			label = r.Problem.Key.Hop
+		k, label := r.Problem.Key, t.Hosts[r.Index].Label
+		if k.Hop != "" {
+			label = k.Hop
 		}
-		if line := t.Hosts[r.Index].IgnoredLookup; line != "" && r.Problem.Key.reason == knownhosts.Unknown {
-			add(&more, line, label)
+		text := k.shown
+		if changed {
+			text = strings.Join(append([]string{text}, k.details...), "\n  ")
 		}
-		if len(shown) <= maxKeyLines {
-			add(&shown, r.Problem.Key.shown, label)
+		shown.Add(text, label)
+		if line := t.Hosts[r.Index].IgnoredLookup; line != "" && k.reason == knownhosts.Unknown {
+			more.Add(line, label)
 		}
-		for _, line := range r.Problem.Key.details {
-			if len(more) <= maxKeyLines {
-				add(&more, line, label)
+		if !changed {
+			for _, line := range k.details {
+				more.Add(line, label)
 			}
 		}
 	}
 	var lines []string
-	for _, s := range shown {
-		s.hosts = slices.Compact(s.hosts)
-		set := hostset.Of(s.hosts...).String()
+	for text, hosts := range shown.All() {
+		key, rest, _ := strings.Cut(text, "\n")
+		same := hostset.Of(hosts...)
 		switch {
-		case len(s.hosts) >= MinSame:
-			lines = append(lines, SameKeyText(set, s.text))
-		case len(s.hosts) == 1:
-			lines = append(lines, set+" shows "+s.text)
+		case same.Len() >= MinSame:
+			lines = append(lines, SameKeyText(same.String(), key))
+		case same.Len() == 1:
+			lines = append(lines, same.String()+" shows "+key)
 		default:
-			lines = append(lines, set+" show "+s.text)
+			lines = append(lines, same.String()+" show "+key)
+		}
+		if rest != "" {
+			lines = append(lines, strings.Split(rest, "\n")...)
 		}
 	}
 	lines = cutLines(lines)
 	var known []string
-	for _, s := range more {
-		known = append(known, s.text)
+	for text := range more.All() {
+		known = append(known, text)
 	}
 	return append(lines, cutLines(known)...)
 }
 
 // maxKeyLines is the largest number of lines about the keys of a group.
-const maxKeyLines = 8
+const maxKeyLines = 12
 
 func cutLines(lines []string) []string {
 	if len(lines) > maxKeyLines {

@@ -203,7 +203,7 @@ func CountedNames(labels []string) string {
 // activities describe what a host is doing in a phase.
 var activities = map[fleetssh.Phase]string{
 	fleetssh.PhaseProxy: "waiting for its hop", fleetssh.PhaseResolve: "looking up its name", fleetssh.PhaseConnect: "connecting", fleetssh.PhaseHandshake: "exchanging keys",
-	fleetssh.PhaseHostKey: "checking its key", fleetssh.PhaseAuth: "logging in", fleetssh.PhaseRetry: "waiting to retry", fleetssh.PhasePassword: "waiting for another host to accept the password",
+	fleetssh.PhaseHostKey: "checking its key", fleetssh.PhaseAuth: "logging in", fleetssh.PhaseRetry: "waiting to retry", fleetssh.PhaseConfirm: "waiting for your answer about its key", fleetssh.PhasePassword: "waiting for another host to accept the password",
 	fleetssh.PhaseStart: "starting the command", fleetssh.PhaseRun: "running", fleetssh.PhaseCopy: "copying", fleetssh.PhaseScan: "scanning its keys",
 }
 

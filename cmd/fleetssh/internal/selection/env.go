@@ -23,6 +23,10 @@ type Env struct {
 	Origin       func(flag string) string                            // where the user's settings set a flag; empty: they do not
 	Recorded     func(name string) (expr string, ok bool, err error) // the hosts of an earlier run, by a name such as "last:failed"
 
+	// ConfirmKeys returns the function that asks the user whether to trust the keys of hosts that are
+	// not known; nil: nothing is asked.
+	ConfirmKeys func(hosts []Host) func(context.Context, fleetssh.NewHostKey) bool
+
 	// Interrupt raises the interrupt that a program in the foreground has received.
 	Interrupt func(ctx context.Context)
 

@@ -40,6 +40,7 @@ type Flags struct {
 	Use          sshconfig.Use    // what the verb does with the hosts
 	Offline      bool             // no host is contacted: secrets are not asked for
 	SkipKeyCheck bool             // the verb reports unusable keys for each host
+	TakesInput   bool             // standard input is for the hosts, so no answer can come from there
 	KeyCache     *KnownHostsCache // if not nil, Hosts fills in Host.Known
 
 	// Hosts sets these.
@@ -64,7 +65,8 @@ Logging in:
       --passwords-differ    send a password to all hosts at once; by default one
                             host gets it first, the others when it is accepted
       --host-key POLICY     strict: the key must be known (default, unless
-                            ssh_config says otherwise)
+                            ssh_config says otherwise; on a terminal you are
+                            asked, once for all hosts, unless you give strict)
                             accept-new: add unknown keys, refuse changed ones
                             insecure: accept any key
       --known-hosts FILE    file of known host keys (~/.ssh/known_hosts)
@@ -153,10 +155,14 @@ func (f *Flags) Hosts(ctx context.Context, env *Env, quiet bool) ([]Host, error)
 	if err != nil {
 		return nil, err
 	}
-	if base.HostKeys, err = f.policy(); err != nil {
+	f.canAsk = base.Auth.Ask != nil
+	confirms := f.confirms(env)
+	if base.HostKeys, err = f.policy(confirms); err != nil {
 		return nil, err
 	}
-	f.canAsk = base.Auth.Ask != nil
+	if confirms {
+		base.ConfirmHostKey = env.ConfirmKeys(entries)
+	}
 	config, err := f.LoadSSHConfig(ctx, env, base, quiet)
 	if err != nil {
 		return nil, err
@@ -174,6 +180,9 @@ func (f *Flags) Hosts(ctx context.Context, env *Env, quiet bool) ([]Host, error)
 			e.Config.HostKeys = base.HostKeys
 		}
 		e.Config.Auth.Ask, e.Config.Auth.Tell = base.Auth.Ask, base.Auth.Tell
+		for host := &e.Config; host != nil; host = host.Proxy { // hops from an inventory
+			host.ConfirmHostKey = base.ConfirmHostKey
+		}
 		secrets.apply(&e.Config.Auth, len(entries))
 	}
 	if err := config.apply(ctx, entries, f.Fanout); err != nil {
@@ -188,6 +197,12 @@ func (f *Flags) Hosts(ctx context.Context, env *Env, quiet bool) ([]Host, error)
 		return entries, err
 	}
 	return entries, f.checkKeys(ctx, entries)
+}
+
+// confirms reports whether the user is asked about host keys that are not known. With --host-key the
+// user has said what to do.
+func (f *Flags) confirms(env *Env) bool {
+	return f.canAsk && !f.TakesInput && f.HostKey == "" && env.ConfirmKeys != nil && env.Redirect == nil
 }
 
 // noneUsable returns an error if no host can be used. Otherwise the run reports unusable hosts as it
@@ -255,8 +270,9 @@ func (f *Flags) family() string {
 	return ""
 }
 
-// policy returns the host key policy, nil if no flag sets it.
-func (f *Flags) policy() (fleetssh.HostKeyPolicy, error) {
+// policy returns the host key policy, nil if no flag sets it. If confirms is set, the user can be asked
+// about keys that are not known.
+func (f *Flags) policy(confirms bool) (fleetssh.HostKeyPolicy, error) {
 	switch {
 	case f.HostKey == "" && f.KnownHosts == "":
 		return nil, nil
@@ -269,6 +285,9 @@ func (f *Flags) policy() (fleetssh.HostKeyPolicy, error) {
 	}
 	if f.HostKey == "accept-new" {
 		policy.Unknown, policy.SkipUnreadable = fleetssh.AddUnknown, true
+	}
+	if confirms {
+		policy.Unknown = fleetssh.AskUnknown
 	}
 	return policy, policy.Load()
 }

@@ -99,27 +99,26 @@ func readLine(from io.Reader) (string, error) {
 	}
 }
 
-// lock blocks all output, including the status line, until the returned function is called.
+// lock holds back all output, including the status line, until the returned function is called. The
+// work on hosts goes on meanwhile, until the streams hold heldSize of output.
 func (s *Screen) lock() (release func()) {
 	s.asking.Lock()
-	s.Flush()
-	s.out.mu.Lock()
+	s.out.hold()
 	if s.err != s.out {
-		s.err.mu.Lock()
+		s.err.hold()
 	}
 	if s.status != nil {
-		s.status.mu.Lock()
-		s.status.wipe()
+		s.status.hold(true)
 	}
 	return func() {
 		defer s.asking.Unlock()
 		if s.status != nil {
-			s.status.mu.Unlock()
+			s.status.hold(false)
 		}
 		if s.err != s.out {
-			s.err.mu.Unlock()
+			s.err.release()
 		}
-		s.out.mu.Unlock()
+		s.out.release()
 	}
 }
 

@@ -142,3 +142,36 @@ func TestSameFileKeepsOrder(t *testing.T) {
 		t.Errorf("written: %q", got)
 	}
 }
+
+// While a question is open nothing is shown, and the work on hosts goes on, until the buffer is full.
+func TestOutputIsHeldBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var out, err writes
+		s := New(&out, &err)
+		s.Out("", "before")
+		release := s.lock()
+		if got := out.all(); !slices.Equal(got, []string{"before\n"}) {
+			t.Errorf("before the question: %q", got)
+		}
+		lines := 0
+		go func() {
+			for range 2000 {
+				s.Out("", strings.Repeat("x", 1023))
+				lines++
+			}
+			s.Flush()
+		}()
+		s.Message("error")
+		s.Flush()
+		synctest.Wait()
+		if lines != heldSize/1024-1 || len(out.all()) != 1 || err.all() != nil {
+			t.Errorf("%d lines were taken, %d shown, and messages %q", lines, len(out.all())-1, err.all())
+		}
+		release()
+		synctest.Wait()
+		if got := strings.Join(out.all(), ""); lines != 2000 || len(got) != len("before\n")+2000*1024 || !slices.Equal(err.all(), []string{"error\n"}) {
+			t.Errorf("after the question: %d lines, %d bytes, messages %q", lines, len(got), err.all())
+		}
+	})
+}

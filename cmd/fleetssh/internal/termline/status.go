@@ -18,6 +18,7 @@ type status struct {
 	mu    sync.Mutex // protects what follows, and is held while a terminal is written to
 	spans []Span
 	shown bool
+	held  bool // nothing is shown
 }
 
 // Span is a piece of the status line.
@@ -80,9 +81,18 @@ func (st *status) wipe() {
 	}
 }
 
+// hold hides the line, or shows it again.
+func (st *status) hold(held bool) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.wipe()
+	st.held = held
+	st.draw()
+}
+
 // draw shows the line again. mu must be held.
 func (st *status) draw() {
-	if len(st.spans) == 0 {
+	if len(st.spans) == 0 || st.held {
 		return
 	}
 	room := st.width()

@@ -10,6 +10,7 @@ const (
 	flushSize  = 32 << 10
 	flushDelay = 5 * time.Millisecond
 	keepSize   = 256 << 10 // a larger buffer, after a long line, is freed
+	heldSize   = 1 << 20   // how much is kept while the output is held back; then it blocks
 )
 
 // stream collects lines for one writer.
@@ -26,6 +27,8 @@ type stream struct {
 	err      error
 	onFail   func(error)
 	reported bool
+	held     bool
+	released *sync.Cond // nil until the output is held back for the first time
 }
 
 func newStream(w io.Writer) *stream { return &stream{w: w, terminal: isTerminal(w)} }
@@ -64,6 +67,10 @@ func (s *stream) raw(text []byte) {
 // reader that does not read blocks all output from then on, as with any command.
 func (s *stream) scheduleFlush() {
 	switch {
+	case s.held:
+		for s.held && len(s.buf) >= heldSize {
+			s.released.Wait()
+		}
 	case len(s.buf) >= flushSize:
 		s.write()
 	case s.armed:
@@ -79,6 +86,25 @@ func (s *stream) scheduleFlush() {
 		s.armed = true
 		s.timer.Reset(flushDelay)
 	}
+}
+
+// hold writes the buffer, and then holds back all output until release is called.
+func (s *stream) hold() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.write()
+	if s.released == nil {
+		s.released = sync.NewCond(&s.mu)
+	}
+	s.held = true
+}
+
+func (s *stream) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = false
+	s.write()
+	s.released.Broadcast()
 }
 
 func (s *stream) flush() {
@@ -97,8 +123,11 @@ func (s *stream) close() error {
 	return s.err
 }
 
-// write writes the buffer in one call.
+// write writes the buffer in one call, unless the output is held back.
 func (s *stream) write() {
+	if s.held {
+		return
+	}
 	if len(s.buf) > 0 && s.err == nil {
 		if s.status != nil {
 			s.status.mu.Lock()
