@@ -99,7 +99,7 @@ func (o *rerunOptions) run(ctx context.Context, c *app, name string) error {
 	if run.State == journal.UnderWay {
 		return exit.UsageError("", "run %s is still running", run.ID)
 	}
-	if err := repeatable(run); err != nil {
+	if err := record.Repeatable(run); err != nil {
 		return err
 	}
 	hosts, left := o.choose(run)
@@ -186,15 +186,4 @@ func wordsOf(run *journal.Run) ([]string, error) {
 		return nil, nil
 	}
 	return []string{run.Command}, nil
-}
-
-// repeatable refuses a run whose record lacks something that is needed.
-func repeatable(run *journal.Run) error {
-	if run.Command == "" || len(run.Hosts) == 0 {
-		return exit.UsageError("", "run %s: its beginning was not recorded", run.ID)
-	}
-	if run.Verb != "" && run.Words == nil {
-		return exit.UsageError("", "run %s: its paths were not recorded: they are too long or not valid UTF-8", run.ID)
-	}
-	return nil
 }

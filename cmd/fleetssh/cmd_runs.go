@@ -241,6 +241,7 @@ func (o *runsShowOptions) show(screen *termline.Screen, run *journal.Run, t *res
 			out(class, t.Fold(record.Indexes(hosts)))
 		}
 	}
+	record.ShowBatches(run, t, out)
 	t.ShowFailures(screen.OutOnly())
 	if o.verbose {
 		for i := range t.Results {
@@ -290,6 +291,7 @@ func (o *runsShowOptions) showJSON(c *app, run *journal.Run, t *results.Summary)
 	for i := range t.Results {
 		d.Finished(&t.Results[i])
 	}
+	record.PutBatches(c.screen, run, t)
 	s := t.JSONSummary()
 	s.Time, s.ElapsedMS = run.Time.Add(run.Elapsed), results.Milliseconds(run.Elapsed)
 	display.PutJSON(c.screen, s)

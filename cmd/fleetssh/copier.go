@@ -27,7 +27,7 @@ func (r *copier) run(ctx context.Context, sizes []int) error {
 	r.o.hosts.SetPasswordPolicy(r.c.environment(), r.client)
 	r.summary.NoSudoPassword = r.o.installFlags.sudo && r.o.sudoPassword == nil
 	defer limitMemory(memoryForCopy, r.o.hosts.Fanout)()
-	r.o.record.Simulated = r.c.redirect != nil
+	r.o.record.Simulated, r.o.record.JSON = r.c.redirect != nil, r.o.show.Format == "json"
 	r.record = r.o.record.Start(r.c.screen, r.summary, journal.Start{Command: r.plan.text()})
 	v := display.CopyView{
 		View: display.View{Screen: r.c.screen, Summary: r.summary, Command: r.plan.text()},

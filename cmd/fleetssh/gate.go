@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/cmd/fleetssh/internal/localshell"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
@@ -25,8 +27,8 @@ func (s *rollout) stopAfter(ctx context.Context, n int, sizes []int) string {
 	done := hostsOK(ended)
 	batch := fmt.Sprintf("batch %d of %d", n+1, len(sizes))
 	for _, ask := range []func() string{
-		func() string { return s.gate(ctx, batch, done) },
-		func() string { return s.localGate(ctx, n, len(sizes), batch, done) },
+		func() string { return s.gate(ctx, n, len(sizes), done) },
+		func() string { return s.localGate(ctx, n, len(sizes), done) },
 		func() string { return s.step(ctx, n, sizes, batch, ended) },
 	} {
 		if stop := ask(); stop != "" || ctx.Err() != nil {
@@ -72,12 +74,40 @@ func (f *safetyFlags) showGate(screen *termline.Screen) {
 	}
 }
 
-// gate runs --gate on hosts of a batch, and returns why the rollout stops. Connections are new, so the
-// gate sees what a new login sees.
-func (s *rollout) gate(ctx context.Context, batch string, done []int) string {
+// gate runs --gate on hosts of a batch, and returns why the rollout stops.
+func (s *rollout) gate(ctx context.Context, n, batches int, done []int) string {
 	if s.safety.gate == "" || len(done) == 0 {
 		return ""
 	}
+	return s.recordGate(ctx, journal.Gate{Batch: n + 1, Batches: batches, Where: journal.OnHosts, Command: s.safety.gate, Hosts: len(done)}, func(g *journal.Gate) string {
+		return s.runGate(ctx, g, done)
+	})
+}
+
+// recordGate calls run, which returns that the gate failed and sets why, and records the result. It
+// returns why the rollout stops.
+func (s *rollout) recordGate(ctx context.Context, g journal.Gate, run func(*journal.Gate) string) string {
+	g.Began = time.Now()
+	stop := run(&g)
+	g.ElapsedMS = results.Milliseconds(time.Since(g.Began))
+	if ctx.Err() != nil {
+		g.Reason = "it was stopped"
+	}
+	g.OK = stop == "" && g.Reason == ""
+	s.record.GateEnded(g)
+	if stop == "" {
+		return ""
+	}
+	stop = fmt.Sprintf("%s after batch %d of %d", stop, g.Batch, g.Batches)
+	if g.Reason != "" {
+		stop += ": " + g.Reason
+	}
+	return stop
+}
+
+// runGate runs --gate on hosts for recordGate. Connections are new, so the gate sees what a
+// new login sees.
+func (s *rollout) runGate(ctx context.Context, g *journal.Gate, done []int) string {
 	hosts := make([]selection.Host, len(done))
 	command := fleetssh.Command{Line: s.safety.gate, Timeout: s.gateTimeout}
 	for i, index := range done {
@@ -94,11 +124,13 @@ func (s *rollout) gate(ctx context.Context, batch string, done []int) string {
 	output := display.NewBatchFold(s.c.screen, summary)
 	defer output.Close()
 	if err := output.Begin(0, len(hosts)); err != nil {
-		return fmt.Sprintf("--gate after %s: %v", batch, err)
+		g.Reason = err.Error()
+		return "the gate failed"
 	}
 	events, err := client.Stream(ctx, command)
 	if err != nil {
-		return fmt.Sprintf("--gate after %s: %v", batch, err)
+		g.Reason = err.Error()
+		return "the gate failed"
 	}
 	for ev := range events {
 		if ev.Kind == fleetssh.Finished {
@@ -113,7 +145,16 @@ func (s *rollout) gate(ctx context.Context, batch string, done []int) string {
 	}
 	s.c.screen.Message("fleetssh: gate: " + s.safety.gate)
 	output.ShowBatch(true)
-	return fmt.Sprintf("the gate failed on %s after %s", countOf(failed, len(hosts)), batch)
+	g.Output = output.Text(true)
+	var failures []int
+	for i := range summary.Results {
+		if r := &summary.Results[i]; !r.OK {
+			failures = append(failures, done[r.Index])
+		}
+	}
+	slices.Sort(failures)
+	g.Failed = journal.Ranges(failures)
+	return "the gate failed on " + countOf(failed, len(hosts))
 }
 
 // countOf formats a part of a number of hosts.
@@ -129,17 +170,24 @@ const maxGateOutput = 1 << 20
 
 // localGate runs --gate-local on this machine, and returns why the rollout stops. The command gets the
 // names of the hosts on standard input, one per line.
-func (s *rollout) localGate(ctx context.Context, n, batches int, batch string, done []int) string {
+func (s *rollout) localGate(ctx context.Context, n, batches int, done []int) string {
 	if s.safety.gateLocal == "" {
 		return ""
 	}
+	return s.recordGate(ctx, journal.Gate{Batch: n + 1, Batches: batches, Where: journal.OnThisMachine, Command: s.safety.gateLocal, Hosts: len(done)}, func(g *journal.Gate) string {
+		return s.runLocalGate(ctx, g, done)
+	})
+}
+
+// runLocalGate runs --gate-local for recordGate.
+func (s *rollout) runLocalGate(ctx context.Context, g *journal.Gate, done []int) string {
 	var names strings.Builder
 	for _, index := range done {
 		names.WriteString(s.hosts[index].Given + "\n")
 	}
 	command := localshell.Command{
 		Line: s.safety.gateLocal, Stdin: strings.NewReader(names.String()), Limit: maxGateOutput,
-		Env: []string{fmt.Sprintf("FLEETSSH_BATCH=%d", n+1), fmt.Sprintf("FLEETSSH_BATCHES=%d", batches)},
+		Env: []string{fmt.Sprintf("FLEETSSH_BATCH=%d", g.Batch), fmt.Sprintf("FLEETSSH_BATCHES=%d", g.Batches)},
 	}
 	output, err := command.Run(ctx)
 	if err == nil || ctx.Err() != nil {
@@ -149,7 +197,8 @@ func (s *rollout) localGate(ctx context.Context, n, batches int, batch string, d
 	for line := range strings.Lines(string(output)) {
 		s.c.screen.Err("  ", strings.TrimRight(line, "\r\n"))
 	}
-	return fmt.Sprintf("the gate on this machine failed after %s: %v", batch, err)
+	g.Output, g.Reason = string(output), err.Error()
+	return "the gate on this machine failed"
 }
 
 // step asks the user whether the next batch may run.

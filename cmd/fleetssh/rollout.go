@@ -10,6 +10,7 @@ import (
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
@@ -85,6 +86,7 @@ func (s *rollout) runBatches(ctx context.Context, sizes []int, do func(size int)
 			s.client.SetHosts(configs)
 		}
 		s.activeFrom.Store(int64(s.from))
+		began := time.Now()
 		if err := do(size); err != nil {
 			if s.from == 0 {
 				return err // nothing has run yet
@@ -94,6 +96,7 @@ func (s *rollout) runBatches(ctx context.Context, sizes []int, do func(size int)
 			break
 		}
 		s.from += size
+		s.batchEnded(n, sizes, began)
 		if s.stopped = s.stopReason(n, sizes); s.stopped != "" || ctx.Err() != nil {
 			break
 		}
@@ -112,6 +115,19 @@ func (s *rollout) runBatches(ctx context.Context, sizes []int, do func(size int)
 		s.summary.Stopped = s.stopped
 	}
 	return nil
+}
+
+// batchEnded records how batch number n ended.
+func (s *rollout) batchEnded(n int, sizes []int, began time.Time) {
+	if s.safety.batch == "" {
+		return
+	}
+	b := journal.Batch{
+		Number: n + 1, Batches: len(sizes), Began: began, Hosts: sizes[n],
+		OK: len(hostsOK(s.summary.Results[s.ended:])), ElapsedMS: results.Milliseconds(time.Since(began)),
+	}
+	b.Failed = len(s.summary.Results) - s.ended - b.OK
+	s.record.BatchEnded(b)
 }
 
 // working returns what the hosts of the batch are doing.

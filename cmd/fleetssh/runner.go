@@ -53,7 +53,7 @@ func (r *runner) run(ctx context.Context, sizes []int) error {
 			return err
 		}
 		if r.show == nil {
-			r.o.record.Simulated = r.c.redirect != nil
+			r.o.record.Simulated, r.o.record.JSON = r.c.redirect != nil, r.o.show.Format == "json"
 			r.record = r.o.record.Start(r.c.screen, r.summary, journal.Start{Command: r.title, Program: r.program})
 			r.show, endDisplay = r.o.show.Display(display.View{Screen: r.c.screen, Summary: r.summary, Command: r.title, Record: r.record.Wrap, Block: r.record.Blocks()})
 		}

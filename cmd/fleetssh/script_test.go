@@ -119,7 +119,7 @@ func scrub() {
 	if err != nil {
 		panic(err)
 	}
-	text = regexp.MustCompile(`("(time|run)":)"[^"]*"`).ReplaceAll(text, []byte(`$1""`))
+	text = regexp.MustCompile(`("(time|run|began)":)"[^"]*"`).ReplaceAll(text, []byte(`$1""`))
 	text = regexp.MustCompile(`SHA256:[A-Za-z0-9+/]+`).ReplaceAll(text, []byte("SHA256:"))
 	text = regexp.MustCompile(`("[a-z]+_ms":)[0-9.e-]+`).ReplaceAll(text, []byte(`${1}0`))
 	// Which ciphers are preferred depends on the processor; the package audit tests these fields.

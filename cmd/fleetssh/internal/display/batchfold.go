@@ -3,6 +3,7 @@ package display
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/fold"
@@ -78,6 +79,17 @@ func (d *BatchFold) ShowBatch(failed bool) {
 		}
 		d.showGroup(g)
 	}
+}
+
+// Text returns what ShowBatch shows.
+func (d *BatchFold) Text(failed bool) string {
+	var text strings.Builder
+	shown := d.Screen
+	d.Screen = termline.New(&text, &text)
+	d.ShowBatch(failed)
+	d.Screen.Flush()
+	d.Screen = shown
+	return text.String()
 }
 
 // showGroup shows the hosts of a group, how they ended, and the first lines of both streams.

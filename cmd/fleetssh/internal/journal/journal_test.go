@@ -93,7 +93,10 @@ func TestRoundTrip(t *testing.T) {
 	if run := open(t, dir, "last"); run.State != UnderWay || !slices.Equal(outcomes(run), []string{"exited", Running, "unreachable"}) {
 		t.Errorf("while running: %s %v", run.State, outcomes(run))
 	}
-	check(t, w.HostFinished(1, Result{Outcome: "signaled", Signal: "KILL"}), w.Block(1, []int{0, 2}), w.Close(Summary{Hosts: 3, Failed: 3, ElapsedMS: 1500, ExitCode: 4}), w.Close(Summary{}))
+	check(t, w.HostFinished(1, Result{Outcome: "signaled", Signal: "KILL"}), w.Block(1, []int{0, 2}),
+		w.Batch(Batch{Number: 1, Batches: 1, Hosts: 3, Failed: 3, ElapsedMS: 1000}),
+		w.Gate(Gate{Batch: 1, Batches: 1, Where: OnHosts, Command: "true", Hosts: 3, Failed: Ranges([]int{0, 2}), Output: strings.Repeat("x", 2*maxText), ElapsedMS: 500}),
+		w.Close(Summary{Hosts: 3, Failed: 3, ElapsedMS: 1500, ExitCode: 4}), w.Close(Summary{}))
 
 	run := open(t, dir, w.ID())
 	if run.State != Ended || run.Partial || run.Failed != 3 || run.OK != 0 || run.ExitCode != 4 || run.Elapsed != 1500*time.Millisecond {
@@ -110,6 +113,12 @@ func TestRoundTrip(t *testing.T) {
 	}
 	if got := run.Hosts[2].Result.Error; got == nil || got.Hint != failure.Hint || run.Hosts[2].Ended.IsZero() || !run.Hosts[2].Began.IsZero() {
 		t.Errorf("%+v", run.Hosts[2])
+	}
+	if len(run.Batches) != 1 || run.Batches[0].Failed != 3 || run.Batches[0].Elapsed() != time.Second {
+		t.Errorf("batches: %+v", run.Batches)
+	}
+	if g := run.Gates; len(g) != 1 || g[0].Elapsed() != time.Second/2 || !slices.Equal(g[0].FailedHosts(), []int{0, 2}) || len(g[0].Output) > maxText+100 {
+		t.Errorf("gates: %+v", run.Gates)
 	}
 	var lines []Line
 	for line, err := range run.Output() {

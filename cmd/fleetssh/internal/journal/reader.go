@@ -110,6 +110,12 @@ func (r *reader) line(line []byte) bool {
 			return false
 		}
 		return r.block(&l)
+	case "batch":
+		var l batchLine
+		return json.Unmarshal(line, &l) == nil && r.batch(&l)
+	case "gate":
+		var l gateLine
+		return json.Unmarshal(line, &l) == nil && r.gate(&l)
 	case "summary":
 		var l summaryLine
 		if json.Unmarshal(line, &l) != nil {

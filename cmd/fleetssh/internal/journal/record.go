@@ -152,8 +152,8 @@ const hostsPerLine = 400
 // rangesPerLine keeps a line of a block below maxLine.
 const rangesPerLine = 10_000
 
-// rangesOf returns numbers, which are in order, as ranges.
-func rangesOf(numbers []int) [][2]int {
+// Ranges returns numbers, which are in order, as ranges: first and last.
+func Ranges(numbers []int) [][2]int {
 	var ranges [][2]int
 	for _, n := range numbers {
 		if last := len(ranges) - 1; last >= 0 && ranges[last][1] == n-1 {

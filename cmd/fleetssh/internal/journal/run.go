@@ -49,6 +49,8 @@ type Run struct {
 	Verb     string
 	Words    []string
 	Hosts    []HostRun // in the order of the run; fewer than Count if the record is incomplete
+	Batches  []Batch   // those that have ended; empty: there was one
+	Gates    []Gate    // in the order in which they ran
 
 	dir string
 }

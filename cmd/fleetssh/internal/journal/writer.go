@@ -145,7 +145,7 @@ func (w *Writer) HostFinished(i int, r Result) error {
 
 // Block records which hosts, in order, share a block of folded output. Blocks are numbered from 1.
 func (w *Writer) Block(number int, hosts []int) error {
-	for ranges := rangesOf(hosts); len(ranges) > 0; {
+	for ranges := Ranges(hosts); len(ranges) > 0; {
 		part := ranges[:min(len(ranges), rangesPerLine)]
 		ranges = ranges[len(part):]
 		if err := w.writeLine(blockLine{head{"block", time.Now()}, number, part}); err != nil {

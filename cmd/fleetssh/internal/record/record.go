@@ -40,6 +40,7 @@ type Flags struct {
 	settings journal.Settings // where the hidden values of Args come from
 
 	Simulated bool // the hosts end with the program: nothing is recorded
+	JSON      bool // batches and gates are shown as objects
 
 	Verb  string   // of a copy: put or get
 	Words []string // of a copy: its paths, local ones absolute
@@ -141,6 +142,7 @@ type Recorder struct {
 	screen *termline.Screen
 	tally  *results.Summary
 	report string
+	json   bool // see Flags.JSON
 
 	writer    *journal.Writer // nil: nothing is recorded
 	dir       string
@@ -151,7 +153,7 @@ type Recorder struct {
 
 // Start starts the record of a run.
 func (f *Flags) Start(screen *termline.Screen, t *results.Summary, start journal.Start) *Recorder {
-	r := &Recorder{screen: screen, tally: t, report: f.Report}
+	r := &Recorder{screen: screen, tally: t, report: f.Report, json: f.JSON}
 	if f.Simulated || f.NoRecord && f.Report == "" {
 		return r
 	}
@@ -309,12 +311,14 @@ func (r *Recorder) writeReport() error {
 	if err != nil {
 		return fmt.Errorf("report %s: %w", r.report, err)
 	}
-	return WriteReport(r.report, run)
+	return writeReport(r.report, run, !r.temporary)
 }
 
-// WriteReport writes the report about a run.
-func WriteReport(name string, run *journal.Run) error {
-	data, err := reportOf(run)
+// WriteReport writes the report about a recorded run.
+func WriteReport(name string, run *journal.Run) error { return writeReport(name, run, true) }
+
+func writeReport(name string, run *journal.Run, kept bool) error {
+	data, err := reportOf(run, kept)
 	if err != nil {
 		return fmt.Errorf("report %s: %w", name, err)
 	}

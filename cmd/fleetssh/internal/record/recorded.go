@@ -2,13 +2,10 @@ package record
 
 import (
 	"iter"
-	"strings"
 	"time"
 
 	"fleetssh"
-	"fleetssh/cmd/fleetssh/internal/fold"
 	"fleetssh/cmd/fleetssh/internal/journal"
-	page "fleetssh/cmd/fleetssh/internal/report"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
@@ -54,75 +51,6 @@ func Summary(run *journal.Run) *results.Summary {
 		}
 	}
 	return t
-}
-
-// reportOf returns the content of the report about a run.
-func reportOf(run *journal.Run) (page.Data, error) {
-	t := Summary(run)
-	d := page.Data{Run: run.ID, Command: run.Command, Begun: run.Time, Elapsed: run.Elapsed, Notes: Notes(run)}
-	for _, g := range t.Failures() {
-		p := g.First.Problem
-		d.Groups = append(d.Groups, page.Group{
-			Title: g.Title, Class: classOf(&run.Hosts[g.First.Index]), Hosts: t.Fold(g.Hosts), Count: len(g.Hosts),
-			Reason: p.Reason, Differ: g.Differ, Detail: g.Detail, Hint: g.Hint,
-		})
-	}
-	if ok, err := run.Select("ok"); err == nil && len(ok) > 0 {
-		d.Groups = append(d.Groups, page.Group{Title: "exit code 0", Class: page.OK, Hosts: t.Fold(Indexes(ok)), Count: len(ok)})
-	}
-	for i := range run.Hosts {
-		h := &run.Hosts[i]
-		d.Hosts = append(d.Hosts, page.Host{
-			Label: t.Hosts[i].Label, Outcome: h.Result.Outcome, Class: classOf(h), Attempts: h.Result.Attempts,
-			Connect: fromMilliseconds(h.Result.ConnectMS), Run: fromMilliseconds(h.Result.RunMS),
-		})
-		d.Hosts[i].From, d.Hosts[i].To = h.Span(run)
-	}
-	for i := range t.Results {
-		r := &t.Results[i]
-		title, _ := r.Title()
-		d.Hosts[r.Index].Outcome, d.Hosts[r.Index].Message = title, r.Problem.Reason
-	}
-	var err error
-	d.Variants, err = variantsOf(run, t)
-	return d, err
-}
-
-// classOf returns the class of a host in the report.
-func classOf(h *journal.HostRun) page.Class {
-	switch {
-	case h.OK():
-		return page.OK
-	case h.Result.Uncertain() || h.Result.Outcome == "skipped" || h.Result.Outcome == journal.Waiting:
-		return page.Unclear
-	}
-	return page.Failed
-}
-
-// variantsOf returns the different outputs of the hosts of a run.
-func variantsOf(run *journal.Run, t *results.Summary) ([]page.Variant, error) {
-	f, err := foldOf(run, t)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var variants []page.Variant
-	for _, g := range f.Complete() {
-		v := page.Variant{Hosts: t.Fold(g.Hosts), Count: len(g.Hosts), Status: g.Status, Cut: run.Hosts[g.Hosts[0]].Result.Cut}
-		for stream, to := range map[fold.Stream]*string{fold.Stdout: &v.Stdout, fold.Stderr: &v.Stderr} {
-			var text strings.Builder
-			err := g.Lines(stream, func(line string) bool {
-				text.WriteString(line + "\n")
-				return true
-			})
-			if err != nil {
-				return nil, err
-			}
-			*to = text.String()
-		}
-		variants = append(variants, v)
-	}
-	return variants, nil
 }
 
 // Lines yields the lines that the hosts of a run wrote. It joins the pieces of long lines.

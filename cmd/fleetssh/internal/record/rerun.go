@@ -169,3 +169,14 @@ func currentSettings(run *journal.Run, root *cobra.Command) map[string]string {
 	}
 	return values
 }
+
+// Repeatable refuses a run whose record lacks something that is needed.
+func Repeatable(run *journal.Run) error {
+	if run.Command == "" || len(run.Hosts) == 0 {
+		return exit.UsageError("", "run %s: its beginning was not recorded", run.ID)
+	}
+	if run.Verb != "" && run.Words == nil {
+		return exit.UsageError("", "run %s: its paths were not recorded: they are too long or not valid UTF-8", run.ID)
+	}
+	return nil
+}

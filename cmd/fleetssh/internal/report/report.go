@@ -23,14 +23,18 @@ import (
 
 // The limits of a page.
 const (
-	maxRows         = 10_000    // of the table of hosts
-	maxVariants     = 100       // of the outputs
-	maxVariant      = 64 << 10  // bytes of one of them
-	maxVariantBytes = 3 << 20   // of all
+	maxRows         = 10_000   // of the table of hosts
+	maxVariants     = 100      // of the outputs
+	maxOpen         = 4        // of these, shown without a click
+	maxVariant      = 64 << 10 // bytes of one of them
+	maxVariantBytes = 3 << 20  // of all
+	maxBatches      = 1000
+	maxGateBytes    = 1 << 20   // of all gates
 	maxCompared     = 256 << 10 // bytes of outputs whose differences are looked for
 	maxMessage      = 240       // bytes, in the table of hosts
 	maxName         = 300       // bytes of a label or of an outcome
 	maxSet          = 20 << 10  // bytes of a set of hosts
+	maxStderr       = 4 << 10   // bytes of a text beside a failure
 	slowest         = 25        // hosts in their table
 )
 
@@ -42,6 +46,9 @@ type Data struct {
 	Elapsed time.Duration
 	Notes   []string // such as that the run was interrupted
 
+	Rerun    string    // the command line that repeats the run; empty: it cannot be repeated
+	Batches  []Batch   // in their order; empty: there was one
+	Gates    []Gate    // in their order
 	Groups   []Group   // how hosts ended, the most urgent first
 	Variants []Variant // their outputs, the most common first
 	Hosts    []Host    // in their order
@@ -67,6 +74,36 @@ type Group struct {
 	Differ bool     // the reasons differ
 	Detail []string // more about the first
 	Hint   string   // the next step; may be empty
+	Stderr []Stderr // what the hosts wrote to standard error, the most common first
+}
+
+// Stderr is the end of what some hosts wrote to standard error.
+type Stderr struct {
+	Hosts string // as a set
+	Count int
+	Text  string
+	More  int // how many other texts are not shown, if it is positive
+}
+
+// Batch is a batch of hosts. The next one begins when it has taken its time, its gates theirs, and
+// fleetssh has waited.
+type Batch struct {
+	Number, Hosts, OK, Failed int
+	From, Took, Gates, Waited time.Duration
+}
+
+// Gate is the result of a command that decided, after a batch, whether the run continues.
+type Gate struct {
+	Batch   int
+	Here    bool // it ran on this machine, not on hosts
+	Command string
+	Hosts   int
+	OK      bool
+	Failed  string // the hosts on which it failed, as a set
+	Count   int    // of these hosts
+	Reason  string // may be empty
+	Output  string // if it failed; may be empty
+	Took    time.Duration
 }
 
 // Variant is the identical output of some hosts.

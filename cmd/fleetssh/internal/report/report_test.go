@@ -18,6 +18,16 @@ func fleet(n int) Data {
 		Run: "20260922T180000.000000Z-3fa9c1", Command: "systemctl restart nginx && uname -r", Elapsed: 42 * time.Second,
 		Begun: time.Date(2026, 9, 22, 18, 0, 0, 0, time.UTC),
 	}
+	d.Rerun = "fleetssh rerun 20260922T180000.000000Z-3fa9c1 --failed"
+	d.Batches = []Batch{
+		{Number: 1, Hosts: 1, OK: 1, Took: 2 * time.Second, Gates: 500 * time.Millisecond, Waited: 10 * time.Second},
+		{Number: 2, Hosts: 99, OK: 89, Failed: 10, From: 12500 * time.Millisecond, Took: 29 * time.Second, Gates: 500 * time.Millisecond},
+	}
+	d.Gates = []Gate{
+		{Batch: 1, Command: "curl -fs localhost/health", Hosts: 1, OK: true, Took: 500 * time.Millisecond},
+		{Batch: 2, Command: "curl -fs localhost/health", Hosts: 89, Failed: "web[5-6]", Count: 2, Output: "web[5-6] (2): exit code 22\n", Took: 300 * time.Millisecond},
+		{Batch: 2, Here: true, Command: "./ask-the-balancer", Hosts: 89, Reason: "exit status 3", Took: 200 * time.Millisecond},
+	}
 	counts := make(map[Class]int)
 	for i := range n {
 		from := d.Elapsed * time.Duration(i) / time.Duration(n+10)
@@ -38,7 +48,7 @@ func fleet(n int) Data {
 	}
 	d.Groups = []Group{
 		{Title: "timed out, may still run", Class: Unclear, Hosts: "web[12,32,52,72,92]", Count: counts[Unclear], Reason: "after 30s"},
-		{Title: "unreachable (connect)", Class: Failed, Hosts: "web[4,24,44,64,84]", Count: counts[Failed], Reason: "connection refused (3 attempts)", Differ: true, Hint: "is sshd running there?", Detail: []string{"shown ssh-ed25519 SHA256:abc"}},
+		{Title: "unreachable (connect)", Class: Failed, Hosts: "web[4,24,44,64,84]", Count: counts[Failed], Reason: "connection refused (3 attempts)", Differ: true, Hint: "is sshd running there?", Detail: []string{"shown ssh-ed25519 SHA256:abc"}, Stderr: []Stderr{{Hosts: "web[4,24]", Count: 2, Text: "nginx: conf missing\n", More: 2}}},
 		{Title: "exit code 0", Class: OK, Hosts: "web[1-3,5-11,13-100]", Count: counts[OK]},
 	}
 	d.Variants = []Variant{
@@ -70,7 +80,13 @@ func TestSections(t *testing.T) {
 		`<strong>Variant 1</strong>, 80 hosts: <span class="set">web[5-100]</span>`,
 		`<span class="del">-6.1.0-18-amd64`, `<span class="add">&#43;5.10.0-21-amd64`, `<span class="add">&#43;[stderr] warning: old kernel`,
 		`The text is that of variant 1; the hosts ended differently.`, `2 hosts wrote nothing.`,
+		`(<span class="add">+2</span> <span class="del">−1</span> lines)`,
 		`up to `, `were in progress at once`,
+		`<code id="rerun">fleetssh rerun 20260922T180000.000000Z-3fa9c1 --failed</code>`,
+		`<h4>Standard error of 2 hosts: <span class="set">web[4,24]</span></h4>`, "nginx: conf missing\n</pre>", `2 other texts are below Output.`,
+		`>12.50 s</td><td class="number" data-v="29000000">29.00 s</td><td class="number" data-v="500000">500 ms</td>`,
+		`<td>89 hosts</td><td><span class="mark failed">failed</span></td><td class="number" data-v="300000">300 ms</td><td class="why">failed on web[5-6]<pre>web[5-6] (2): exit code 22`,
+		`<td>this machine</td><td><span class="mark failed">failed</span></td><td class="number" data-v="200000">200 ms</td><td class="why">exit status 3</td>`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("missing: %s", want)
@@ -101,7 +117,9 @@ func TestHostileText(t *testing.T) {
 	evil := "<script>alert(1)</script>\"'`</pre></style><img src=x onerror=alert(1)> {{.Run}} \x1b]0;title\x07\x1b[2J \xff\xfe \u202e\u0000 &lt;"
 	d := fleet(1)
 	d.Run, d.Command, d.Notes = evil, evil, []string{evil}
-	d.Groups = []Group{{Title: evil, Class: Failed, Hosts: evil, Count: 1, Reason: evil, Detail: []string{evil}, Hint: evil}}
+	d.Groups = []Group{{Title: evil, Class: Failed, Hosts: evil, Count: 1, Reason: evil, Detail: []string{evil}, Hint: evil, Stderr: []Stderr{{Hosts: evil, Count: 1, Text: evil}}}}
+	d.Rerun, d.Batches = evil, []Batch{{Number: 1}}
+	d.Gates = []Gate{{Batch: 1, Command: evil, Failed: evil, Count: 1, Reason: evil, Output: evil}}
 	d.Variants = []Variant{{Hosts: evil, Count: 2, Status: evil, Stdout: evil, Stderr: evil}, {Hosts: evil, Count: 1, Stdout: "other" + evil + "\n" + evil}}
 	d.Hosts = []Host{{Label: evil, Outcome: evil, Class: Failed, To: time.Second, Message: evil}}
 	d.Elapsed = time.Second
@@ -140,6 +158,12 @@ func TestBounded(t *testing.T) {
 			d.Hosts[i].Message = long
 		}
 	}
+	for i := range 3000 {
+		d.Batches = append(d.Batches, Batch{Number: i})
+		d.Gates = append(d.Gates, Gate{Batch: i, Command: long, Failed: long, Count: 1, Output: long})
+		d.Groups[0].Stderr = append(d.Groups[0].Stderr, Stderr{Hosts: long, Text: long})
+	}
+	d.Groups[0].Stderr = d.Groups[0].Stderr[:3]
 	for i := range 150 {
 		d.Variants = append(d.Variants, Variant{Hosts: "db" + fmt.Sprint(i), Count: 1, Stdout: strings.Repeat(fmt.Sprintf("line %d\n", i), 30_000)})
 	}
@@ -147,7 +171,7 @@ func TestBounded(t *testing.T) {
 	if len(text) > 10<<20 {
 		t.Errorf("%d bytes", len(text))
 	}
-	for _, want := range []string{"2000 more hosts are not shown", "more variants are not shown", "Only the beginning is shown."} {
+	for _, want := range []string{"2000 more hosts are not shown", "2002 more batches are not shown", "more variants are not shown", "Only the beginning is shown."} {
 		if !strings.Contains(text, want) {
 			t.Errorf("missing: %s", want)
 		}

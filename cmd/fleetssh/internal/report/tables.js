@@ -1,5 +1,6 @@
 "use strict";
-// Makes tables sortable by their heads, and the table of hosts searchable.
+// Makes tables sortable by their heads, the table of hosts searchable, and the line for a rerun easy to
+// copy. Opens all output for printing.
 const valueOf = (row, column) => {
   const cell = row.cells[column];
   return cell.dataset.v ?? cell.textContent.trim();
@@ -47,3 +48,30 @@ for (const table of document.querySelectorAll("table.filtered")) {
   input.addEventListener("input", filter);
   filter();
 }
+const rerun = document.getElementById("rerun");
+if (rerun) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "copy";
+  button.textContent = "Copy";
+  const said = document.createElement("output");
+  said.className = "dim";
+  rerun.after(button, " ", said);
+  button.addEventListener("click", async () => {
+    getSelection().selectAllChildren(rerun); // for browsers that do not let a file write to the clipboard
+    try {
+      await navigator.clipboard.writeText(rerun.textContent);
+      said.textContent = "copied";
+    } catch {
+      said.textContent = document.execCommand("copy") ? "copied" : "selected";
+    }
+  });
+}
+let closed = [];
+addEventListener("beforeprint", () => {
+  closed = [...document.querySelectorAll("details:not([open])")];
+  for (const part of closed) part.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const part of closed) part.open = false;
+});

@@ -96,41 +96,46 @@ func area(low, high []int, all int) string {
 	return strings.TrimSpace(b.String())
 }
 
-// slowHost is a host with its bar on the time axis.
-type slowHost struct {
+// hostView is a host with the parts of its time.
+type hostView struct {
 	Host
 	Took   time.Duration // the total, made up of:
 	Linked time.Duration // connecting and logging in
 	Waited time.Duration // waiting for a hop, between attempts, and for the command to start and end
 	Ran    time.Duration // the command
-	Parts  []part        // of the bar, one for each of the three
+	Parts  []part        // of the bar on the time axis, one for each of the three; empty: there is no bar
 }
 
 // part is a part of a bar, in percent of its length.
 type part struct{ Class, X, Width string }
 
+func newHostView(h *Host) hostView {
+	v := hostView{Host: *h, Took: h.To - h.From}
+	v.Linked = min(h.Connect, v.Took)
+	v.Ran = min(h.Run, v.Took-v.Linked)
+	if h.Class == Unclear && h.Run == 0 {
+		v.Ran = v.Took - v.Linked // its end is not known
+	}
+	v.Waited = v.Took - v.Linked - v.Ran
+	return v
+}
+
 // slowestOf returns the slowest hosts, the slowest first.
-func slowestOf(hosts []Host, elapsed time.Duration) []slowHost {
+func slowestOf(hosts []Host, elapsed time.Duration) []hostView {
 	worked := slices.DeleteFunc(slices.Clone(hosts), func(h Host) bool { return h.To == h.From })
 	slices.SortStableFunc(worked, func(a, b Host) int { return cmp.Compare(b.To-b.From, a.To-a.From) })
-	var out []slowHost
-	for _, h := range worked[:min(len(worked), slowest)] {
+	var out []hostView
+	for i := range worked[:min(len(worked), slowest)] {
+		v := newHostView(&worked[i])
 		share := func(d time.Duration) string {
-			return fmt.Sprintf("%.4g", 100*float64(d)/float64(max(elapsed, h.To, 1)))
+			return fmt.Sprintf("%.4g", 100*float64(d)/float64(max(elapsed, v.To, 1)))
 		}
-		s := slowHost{Host: h, Took: h.To - h.From}
-		s.Linked = min(h.Connect, s.Took)
-		s.Ran = min(h.Run, s.Took-s.Linked)
-		if h.Class == Unclear && h.Run == 0 {
-			s.Ran = s.Took - s.Linked // its end is not known
+		v.Parts = []part{
+			{"work", share(v.From), share(v.Linked)},
+			{"wait", share(v.From + v.Linked), share(v.Waited)},
+			{string(v.Class), share(v.To - v.Ran), share(v.Ran)},
 		}
-		s.Waited = s.Took - s.Linked - s.Ran
-		s.Parts = []part{
-			{"work", share(h.From), share(s.Linked)},
-			{"wait", share(h.From + s.Linked), share(s.Waited)},
-			{string(h.Class), share(h.To - s.Ran), share(s.Ran)},
-		}
-		out = append(out, s)
+		out = append(out, v)
 	}
 	return out
 }

@@ -18,6 +18,8 @@ type variantView struct {
 	Notes          []string
 	Diff           []diffLine // from the most common one
 	Compared       bool       // it was compared with the most common one
+	Added, Removed int        // lines, in Diff
+	Open           bool       // it is shown without a click
 }
 
 // diffLine is a line of a difference, of the kind "add", "del", "at" or "same".
@@ -41,6 +43,7 @@ func variantsOf(all []Variant) (shown []variantView, more, silent int) {
 			continue
 		}
 		out := newVariantView(v, len(shown)+1)
+		out.Open = len(shown) < maxOpen
 		if common == nil {
 			common = v
 		} else {
@@ -78,6 +81,12 @@ func (out *variantView) compare(common, v *Variant) {
 		if size += len(line); size > maxVariant {
 			out.Notes = append(out.Notes, "Only the beginning of the difference is shown.")
 			return
+		}
+		switch line[0] {
+		case '+':
+			out.Added++
+		case '-':
+			out.Removed++
 		}
 		kind := map[byte]string{'+': "add", '-': "del", '@': "at"}[line[0]]
 		out.Diff = append(out.Diff, diffLine{cmp.Or(kind, "same"), visible(strings.TrimSuffix(line, "\n"), maxVariant)})

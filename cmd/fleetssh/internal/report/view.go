@@ -33,9 +33,14 @@ type view struct {
 	Variants      []variantView
 	MoreVariants  int
 	Silent        int // hosts that wrote nothing
+	Rerun         string
+	Batches       []Batch
+	MoreBatches   int
+	Gates         []Gate
+	MoreGates     int
 	Timeline      timeline
-	Slowest       []slowHost
-	Hosts         []Host
+	Slowest       []hostView
+	Hosts         []hostView
 	MoreHosts     int
 	HasOutput     bool
 	TimelineShown bool
@@ -73,10 +78,18 @@ func newView(d Data) *view {
 	v.Share = sharesOf(v.OK, v.Failed, v.Unclear)
 	v.Variants, v.MoreVariants, v.Silent = variantsOf(d.Variants)
 	v.HasOutput = len(v.Variants) > 0
+	v.Rerun = visible(d.Rerun, 4<<10)
+	v.Batches = d.Batches[:min(len(d.Batches), maxBatches)]
+	v.MoreBatches = len(d.Batches) - len(v.Batches)
+	v.Gates, v.MoreGates = gatesOf(d.Gates)
 	v.Timeline = newTimeline(hosts, d.Elapsed)
 	v.TimelineShown = v.Timeline.End > 0
 	v.Slowest = slowestOf(hosts, d.Elapsed)
-	v.Hosts, v.MoreHosts = rows(hosts)
+	shown, more := rows(hosts)
+	v.MoreHosts = more
+	for i := range shown {
+		v.Hosts = append(v.Hosts, newHostView(&shown[i]))
+	}
 	return v
 }
 
@@ -123,6 +136,30 @@ func (g Group) visible() Group {
 		detail = append(detail, visible(text, 4<<10))
 	}
 	g.Detail = detail
+	said := make([]Stderr, 0, len(g.Stderr))
+	for _, s := range g.Stderr {
+		s.Hosts, s.Text = visible(s.Hosts, maxSet), visible(s.Text, maxStderr)
+		said = append(said, s)
+	}
+	g.Stderr = said
+	return g
+}
+
+// gatesOf returns the gates that fit, and the number of others.
+func gatesOf(all []Gate) (shown []Gate, more int) {
+	room := maxGateBytes
+	for i := range all {
+		g := all[i].visible()
+		if room -= 100 + len(g.Command) + len(g.Failed) + len(g.Reason) + len(g.Output); room < 0 {
+			return shown, len(all) - i
+		}
+		shown = append(shown, g)
+	}
+	return shown, 0
+}
+
+func (g Gate) visible() Gate {
+	g.Command, g.Failed, g.Reason, g.Output = visible(g.Command, 4<<10), visible(g.Failed, maxSet), visible(g.Reason, 4<<10), visible(g.Output, maxStderr)
 	return g
 }
 
