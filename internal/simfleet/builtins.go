@@ -47,6 +47,8 @@ func lookup(name string) func(*process) Status {
 		return environment
 	case "sudo":
 		return sudo
+	case "reboot", "systemctl", "shutdown":
+		return reboot
 	case "sleep":
 		return sleep
 	case "echo":

@@ -122,6 +122,11 @@ const (
 	// end.
 	EndlessListing FaultKind = "endless-listing"
 
+	// IgnoreReboot says that it reboots, and does not.
+	IgnoreReboot FaultKind = "ignore-reboot"
+	// StayAway never comes back from a reboot.
+	StayAway FaultKind = "stay-away"
+
 	// CloseWithoutStatus closes the channel without an exit status.
 	CloseWithoutStatus FaultKind = "close-without-status"
 	// EOFBeforeStatus sends the end of the output at once and the exit status after Interval.
@@ -176,7 +181,7 @@ func FaultNames() []string {
 		StopReading, StopReadingTrickle, HugeWindow, StallRekey,
 		FloodRequests, FloodOpens, FloodPings, FloodConfirmations, FloodChannelRequests, FloodSlowly,
 		NoSFTP, NoSCP, NoExtensions, DenyPath, DiskFull, CutUpload, StallFile, WrongSize, HostileNames, LongNames, EndlessListing,
-		CloseWithoutStatus, EOFBeforeStatus,
+		IgnoreReboot, StayAway, CloseWithoutStatus, EOFBeforeStatus,
 	}
 	names := make([]string, len(kinds))
 	for i, kind := range kinds {

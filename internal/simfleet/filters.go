@@ -32,6 +32,9 @@ func lookupFilter(name string) func(*process) Status {
 
 // cat is cat [FILE…].
 func cat(p *process) Status {
+	if len(p.args) == 2 && p.args[1] == bootIDFile {
+		return p.println(p.stdout, p.shell.session.Server.BootID())
+	}
 	return p.inputs(p.args[1:], func(_ string, in io.Reader) error {
 		_, err := io.Copy(p.stdout, in)
 		return err

@@ -86,6 +86,8 @@ type Host struct {
 	RefuseSudo bool
 	// SudoRS gives the simulated sudo the prompt and the messages of sudo-rs.
 	SudoRS bool
+	// RebootTime is how long the host is away when root reboots it; 0 means one second.
+	RebootTime time.Duration
 	// Trace makes the user's shell write every command to stderr before it runs, as bash does after
 	// "set -x".
 	Trace bool
@@ -119,6 +121,9 @@ func (h Host) withDefaults() Host {
 	}
 	if h.MaxSessions == 0 {
 		h.MaxSessions = 10
+	}
+	if h.RebootTime == 0 {
+		h.RebootTime = rebootTime
 	}
 	if h.DiskSize == 0 {
 		h.DiskSize = diskSize

@@ -25,16 +25,22 @@ type Server struct {
 	startups atomic.Int32 // connections that are logging in, if their number is limited
 	// running counts the accepting goroutine and one goroutine per connection.
 	running sync.WaitGroup
+	context context.Context // ends with Close
+	end     context.CancelFunc
 
 	mu sync.Mutex
 	// mu protects
 	closed  bool
+	bootID  string
+	away    bool // new connections are reset
 	fault   Fault
 	keys    []ssh.Signer
 	config  *ssh.ServerConfig
 	conns   map[*conn]struct{}
 	nextPID int
 	byPID   map[int]*Session
+
+	rebooting bool
 }
 
 // Start listens at h.Addr and serves on goroutines of its own until [Server.Close].
@@ -52,7 +58,8 @@ func Start(h Host) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", h.Name, err)
 	}
-	s := &Server{host: h, listener: listener, disk: newDisk(h.DiskSize), fault: h.Fault, keys: keys, nextPID: 1000}
+	s := &Server{host: h, listener: listener, disk: newDisk(h.DiskSize), fault: h.Fault, keys: keys, nextPID: 1000, bootID: newBootID()}
+	s.context, s.end = context.WithCancel(context.Background())
 	s.config = newConfig(&s.host, keys, &s.stats)
 	s.running.Go(s.accept)
 	return s, nil
@@ -86,7 +93,9 @@ func (s *Server) accept() {
 func (s *Server) newConn(raw *net.TCPConn) *conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.closed || s.away {
+		s.stats.change(func(st *Stats) { st.TurnedAway++ })
+		raw.SetLinger(0) // a reset, as from a machine where nobody listens
 		raw.Close()
 		return nil
 	}
@@ -210,6 +219,7 @@ func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
+	s.end()
 	s.listener.Close()
 	for _, c := range s.connections() {
 		c.abort()

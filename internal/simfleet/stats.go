@@ -16,6 +16,8 @@ type Stats struct {
 	PeakOpen     int            // the most that were open at once
 	Logins       int            // connections that logged in
 	Dropped      int            // connections closed because of MaxStartups
+	TurnedAway   int            // connections reset while the host was away
+	Reboots      int            // how often the host came back from a reboot
 	AuthFailures map[string]int // failed login attempts by method, "none" not counted
 	SudoFailures int            // wrong passwords given to sudo
 	Sessions     int            // session channels opened
