@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/demofleet"
 	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/results"
@@ -27,6 +28,9 @@ The hosts are real SSH servers on loopback with a simulated shell. Nothing else 
 needed, and none of your files are touched.
 
 `
+
+// demoFleet plays the demo on its hosts.
+type demoFleet struct{ *demofleet.Fleet }
 
 // demoStep is a command line, its title, and its expected result.
 type demoStep struct {
@@ -137,11 +141,12 @@ func newDemo(c *app) *cobra.Command {
 }
 
 func runDemo(ctx context.Context, c *app) error {
-	fleet, err := startDemoFleet()
+	started, err := demofleet.Start()
 	if err != nil {
 		return err
 	}
-	defer fleet.close()
+	defer started.Close()
+	fleet := &demoFleet{started}
 	// One stream keeps the order when the output is piped.
 	screen := c.screen.OutOnly()
 	fmt.Fprintf(printer{screen}, "fleetssh demo: eight simulated hosts, web1 to web8\n")
@@ -161,7 +166,7 @@ func runDemo(ctx context.Context, c *app) error {
 		return fmt.Errorf("demo: tunnel: %w", err)
 	}
 	screen.Print([]byte(demoEnd))
-	return fleet.close()
+	return fleet.Close()
 }
 
 // printer is an io.Writer for whole lines on a screen.
@@ -179,18 +184,18 @@ func (f *demoFleet) play(ctx context.Context, screen *termline.Screen, step demo
 	c := &app{
 		in:     strings.NewReader(step.input),
 		screen: screen, warnings: new(display.Warnings),
-		redirect: f.redirect,
+		redirect: f.Redirect,
 		afterRun: func(t *results.Summary) { counted = t },
 		ask: func(_ context.Context, prompt string, _ bool) (string, error) {
 			fmt.Fprintf(printer{screen}, "%s\n", prompt)
-			return demoSudoPassword, nil
+			return demofleet.SudoPassword, nil
 		},
 	}
 	_, line, _ := strings.Cut(step.line, "fleetssh ")
 	words := strings.Fields(line)
 	for i, word := range words {
 		if name, ok := strings.CutPrefix(word, "./"); ok {
-			words[i] = filepath.Join(f.dir, name)
+			words[i] = filepath.Join(f.Dir, name)
 		}
 	}
 	root := newRoot(c, newRun, newPut, newGet, newShell, newCheck)
@@ -262,7 +267,7 @@ func (f *demoFleet) checkStopped(t *results.Summary) error {
 		if r.Outcome.Kind != fleetssh.TimedOut || !r.Outcome.Stopped {
 			return fmt.Errorf("%s: %v", label, r.Outcome.Kind)
 		}
-		if !slices.Contains(f.servers[label].Stats().Signals, "TERM") {
+		if !slices.Contains(f.Servers[label].Stats().Signals, "TERM") {
 			return fmt.Errorf("%s never got a signal", label)
 		}
 	}
@@ -273,11 +278,11 @@ func (f *demoFleet) checkStopped(t *results.Summary) error {
 func (f *demoFleet) checkFetched(*results.Summary) error {
 	for i := 1; i <= 4; i++ {
 		host := fmt.Sprintf("web%d", i)
-		text, err := os.ReadFile(filepath.Join(f.dir, "got", host, "app.conf"))
+		text, err := os.ReadFile(filepath.Join(f.Dir, "got", host, "app.conf"))
 		if err != nil {
 			return err
 		}
-		if string(text) != demoConfig(host) {
+		if string(text) != demofleet.Config(host) {
 			return fmt.Errorf("%s has the file of another host: %q", host, text)
 		}
 	}
@@ -308,7 +313,7 @@ func (f *demoFleet) playLibrary(ctx context.Context, screen *termline.Screen) er
 	}
 	args := make([]fleetssh.Args, len(hosts))
 	for i := range hosts {
-		f.redirect(&hosts[i])
+		f.Redirect(&hosts[i])
 		args[i].List = []string{hosts[i].Name, roles[i]}
 	}
 	client := &fleetssh.ParallelClient{Hosts: selection.Configs(hosts)}

@@ -13,6 +13,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/help"
 	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/localscript"
 	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/settings"
 	"fleetssh/internal/shellquote"
@@ -181,7 +182,7 @@ func wordsOf(run *journal.Run) ([]string, error) {
 	case run.Verb != "":
 		return run.Words, nil
 	case run.Program.Script != "":
-		return recordedScript(run)
+		return localscript.Recorded(run)
 	case run.Program.LoginShell:
 		return nil, nil
 	}

@@ -20,6 +20,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/localscript"
 	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/tty"
@@ -114,6 +115,7 @@ func (o *runOptions) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.script, "script", "", "")
 	flags.BoolVar(&o.tty, "tty", false, "")
 	o.safety.register(flags)
+	o.safety.registerArgs(flags)
 	flags.BoolVar(&o.verbose, "verbose", false, "")
 	o.show.Register(flags)
 	o.record.Register(flags)
@@ -261,12 +263,12 @@ func (o *runOptions) command(r *runner, args []string) error {
 	line := strings.Join(args, " ")
 	switch {
 	case o.script != "":
-		script, err := readScript(r.c, o.script, args)
+		script, err := localscript.Read(r.c.in, o.script, args)
 		if err != nil {
 			return err
 		}
-		command.Script = script.script
-		r.script, r.title, r.program = script, script.title(), script.recorded()
+		command.Script = script.Script
+		r.script, r.title, r.program = script, script.Title(), script.Program()
 	case strings.TrimSpace(line) == "":
 		command.LoginShell = true
 		r.title, r.program = "(login shell)", journal.Program{LoginShell: true}

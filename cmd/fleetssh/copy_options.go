@@ -98,6 +98,7 @@ func (o *copyOptions) register(flags *pflag.FlagSet) {
 		o.installFlags.register(flags)
 	}
 	o.safety.register(flags)
+	o.safety.registerArgs(flags)
 	o.show.Register(flags)
 	o.record.Register(flags)
 }

@@ -11,13 +11,10 @@ import (
 	"strings"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/demofleet"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
-	"fleetssh/internal/simfleet"
 )
-
-// demoWebPort is the port of the web servers, which only the hosts themselves can reach.
-const demoWebPort = "9100"
 
 const demoTunnel = `
 # One proxy into all hosts: fleetssh tunnel --serve 1080, or from Go
@@ -25,35 +22,6 @@ const demoTunnel = `
   proxy, err := fleet.ForwardProxy(ctx, "127.0.0.1:0")
 
 `
-
-// demoDial connects from a host of the demo: to its own web server, or to other hosts.
-func demoDial(host string) func(ctx context.Context, network, addr string) (net.Conn, error) {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if _, port, err := net.SplitHostPort(addr); err != nil || port != demoWebPort {
-			return simfleet.DialLoopback(ctx, network, addr)
-		}
-		ours, theirs := net.Pipe()
-		go func() { // ends with the connection
-			defer theirs.Close()
-			demoPage(theirs, host)
-		}()
-		return ours, nil
-	}
-}
-
-// demoPage answers one request.
-func demoPage(conn net.Conn, host string) {
-	buf := make([]byte, 4<<10)
-	for request := ""; !strings.Contains(request, "\r\n\r\n"); {
-		n, err := conn.Read(buf)
-		if err != nil {
-			return
-		}
-		request += string(buf[:n])
-	}
-	text := "this is " + host + ", and only I can reach this port\n"
-	fmt.Fprintf(conn, "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(text), text)
-}
 
 // playTunnel fetches a page from each of two hosts through one proxy.
 func (f *demoFleet) playTunnel(ctx context.Context, screen *termline.Screen) error {
@@ -63,7 +31,7 @@ func (f *demoFleet) playTunnel(ctx context.Context, screen *termline.Screen) err
 		return err
 	}
 	for i := range hosts {
-		f.redirect(&hosts[i])
+		f.Redirect(&hosts[i])
 	}
 	fleet := &fleetssh.ParallelClient{Hosts: selection.Configs(hosts)}
 	defer fleet.Close()
@@ -76,7 +44,7 @@ func (f *demoFleet) playTunnel(ctx context.Context, screen *termline.Screen) err
 	defer transport.CloseIdleConnections()
 	client := http.Client{Transport: transport}
 	for _, host := range []string{"web2", "web3"} {
-		address := "http://" + net.JoinHostPort(host, demoWebPort) + "/"
+		address := "http://" + net.JoinHostPort(host, demofleet.WebPort) + "/"
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 		if err != nil {
 			return err

@@ -41,13 +41,17 @@ var sudoPrompt = regexp.MustCompile(`\b[A-Z2-7]{26}%%[A-Z2-7]{25}\b`)
 
 // showPlan shows what each host would be sent, batch by batch.
 func (r *runner) showPlan(sizes []int) error {
-	plan := display.Plan{Screen: r.c.screen, Hosts: r.hosts, Sizes: sizes, Verbose: r.o.verbose}
+	return showLines(display.Plan{Screen: r.c.screen, Hosts: r.hosts, Sizes: sizes, Verbose: r.o.verbose}, r.planLine)
+}
+
+// showLines shows the command line of each host.
+func showLines(plan display.Plan, lineOf func(i int) (string, error)) error {
 	different, err := plan.Show(func(i int) (string, error) {
-		line, err := r.planLine(i)
-		if !plan.Verbose && len(r.hosts) > 1 {
+		line, err := lineOf(i)
+		if !plan.Verbose && len(plan.Hosts) > 1 {
 			line = sudoPrompt.ReplaceAllString(line, "RANDOM")
 		}
-		return line, selection.UsageError(err, r.hosts[i:i+1])
+		return line, selection.UsageError(err, plan.Hosts[i:i+1])
 	})
 	if err != nil {
 		return err
@@ -68,7 +72,7 @@ func (r *runner) planLine(i int) (string, error) {
 	}
 	switch {
 	case r.script != nil:
-		return r.script.commandLine(one, 0)
+		return r.script.CommandLine(one, 0)
 	case one.LoginShell:
 		return r.title, nil
 	}

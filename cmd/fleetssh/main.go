@@ -34,7 +34,7 @@ func main() {
 }
 
 // verbs lists the verbs in the order of the overview.
-var verbs = []func(*app) *cobra.Command{newRun, newPut, newGet, newShell, newTunnel, newCheck, newTrust, newHosts, newExplain, newRuns, newRerun, newDemo, newSim, newCompletion, newMan, newVersion, newDshbak,
+var verbs = []func(*app) *cobra.Command{newRun, newPut, newGet, newShell, newTunnel, newCheck, newWait, newReboot, newTrust, newHosts, newExplain, newRuns, newRerun, newDemo, newSim, newCompletion, newMan, newVersion, newDshbak,
 	newPersonality("pdsh"), newPersonality("pdcp"), newPersonality("rpdcp"), newPersonality("clush"),
 	newPersonality("pssh"), newPersonality("pscp"), newPersonality("pslurp")}
 

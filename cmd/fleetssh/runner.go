@@ -9,6 +9,7 @@ import (
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/journal"
+	"fleetssh/cmd/fleetssh/internal/localscript"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 )
@@ -18,10 +19,10 @@ type runner struct {
 	rollout
 	o       *runOptions
 	command fleetssh.Command
-	title   string          // the command as the user gave it
-	program journal.Program // the script or login shell, if any
-	script  *localScript    // nil: none
-	stdin   io.Reader       // for all hosts; nil: none
+	title   string              // the command as the user gave it
+	program journal.Program     // the script or login shell, if any
+	script  *localscript.Script // nil: none
+	stdin   io.Reader           // for all hosts; nil: none
 	show    display.Display
 }
 

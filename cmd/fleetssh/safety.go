@@ -71,13 +71,17 @@ func (f *safetyFlags) register(flags *pflag.FlagSet) {
 	f.confirmOver = -1
 	flags.BoolVar(&f.yes, "yes", false, "")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "")
-	flags.StringVar(&f.argsFile, "args-file", "", "")
 	flags.Var(flagvalue.Duration{To: &f.deadline}, "deadline", "")
 	flags.Var(flagvalue.NonEmpty{To: &f.gate}, "gate", "")
 	flags.Var(flagvalue.NonEmpty{To: &f.gateLocal}, "gate-local", "")
 	flags.BoolVar(&f.step, "step", false, "")
 	f.exitPolicy = "worst"
 	flags.Var(flagvalue.Choice{To: &f.exitPolicy, From: []string{"worst", "max", "none"}}, "exit-policy", "")
+}
+
+// registerArgs adds the flag for verbs with placeholders.
+func (f *safetyFlags) registerArgs(flags *pflag.FlagSet) {
+	flags.StringVar(&f.argsFile, "args-file", "", "")
 }
 
 // check refuses values that are wrong for every number of hosts.

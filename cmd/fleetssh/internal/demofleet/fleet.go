@@ -1,4 +1,5 @@
-package main
+// Package demofleet has the simulated hosts of the demo.
+package demofleet
 
 import (
 	"crypto/ed25519"
@@ -16,24 +17,26 @@ import (
 	"fleetssh/internal/simfleet"
 )
 
-// demoSudoPassword is the sudo password of the hosts.
-const demoSudoPassword = "correct horse"
+// SudoPassword is the sudo password of the hosts.
+const SudoPassword = "correct horse"
 
-// demoFleet is the fleet of the demo: web1 to web4 work, web5 is silent, web6 refuses the login, web7
+// Fleet is the fleet of the demo: web1 to web4 work, web5 is silent, web6 refuses the login, web7
 // has a changed host key, and web8 refuses connections.
-type demoFleet struct {
-	servers map[string]*simfleet.Server
-	signer  ssh.Signer
-	policy  *fleetssh.KnownHosts
-	dir     string
-	once    sync.Once
+type Fleet struct {
+	Servers map[string]*simfleet.Server // by name
+	Dir     string                      // for local files, with a configuration for each host and a script
+
+	signer ssh.Signer
+	policy *fleetssh.KnownHosts
+	once   sync.Once
 }
 
-func startDemoFleet() (_ *demoFleet, err error) {
-	f := &demoFleet{servers: make(map[string]*simfleet.Server)}
+// Start starts the fleet.
+func Start() (_ *Fleet, err error) {
+	f := &Fleet{Servers: make(map[string]*simfleet.Server)}
 	defer func() {
 		if err != nil {
-			f.close()
+			f.Close()
 		}
 	}()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
@@ -56,9 +59,9 @@ func startDemoFleet() (_ *demoFleet, err error) {
 		host := simfleet.Host{
 			Name:           fmt.Sprintf("web%d", i),
 			AuthorizedKeys: []ssh.PublicKey{f.signer.PublicKey()},
-			SudoPassword:   demoSudoPassword,
-			Handler:        demoShell,
-			Dial:           demoDial(fmt.Sprintf("web%d", i)),
+			SudoPassword:   SudoPassword,
+			Handler:        shell,
+			Dial:           dial(fmt.Sprintf("web%d", i)),
 		}
 		switch i {
 		case 5:
@@ -70,13 +73,13 @@ func startDemoFleet() (_ *demoFleet, err error) {
 		if err != nil {
 			return nil, err
 		}
-		f.servers[host.Name] = server
+		f.Servers[host.Name] = server
 		known.WriteString(server.KnownHostsLine())
 	}
-	if err := f.servers["web7"].SetHostKeys(); err != nil {
+	if err := f.Servers["web7"].SetHostKeys(); err != nil {
 		return nil, err
 	}
-	if err := f.servers["web8"].Close(); err != nil {
+	if err := f.Servers["web8"].Close(); err != nil {
 		return nil, err
 	}
 	if err := f.writeFiles(known.String()); err != nil {
@@ -85,25 +88,25 @@ func startDemoFleet() (_ *demoFleet, err error) {
 	return f, nil
 }
 
-// demoConfig is the file that is copied to a host.
-func demoConfig(host string) string { return "name = " + host + "\n" }
+// Config is the file that is copied to a host.
+func Config(host string) string { return "name = " + host + "\n" }
 
-// demoScript is the local script of the demo.
-const demoScript = "#!/bin/sh\necho \"$1 from\"\nhostname\n"
+// script is the local script of the demo.
+const script = "#!/bin/sh\necho \"$1 from\"\nhostname\n"
 
-func (f *demoFleet) writeFiles(known string) (err error) {
-	if f.dir, err = os.MkdirTemp("", "fleetssh-demo-"); err != nil {
+func (f *Fleet) writeFiles(known string) (err error) {
+	if f.Dir, err = os.MkdirTemp("", "fleetssh-demo-"); err != nil {
 		return err
 	}
-	for host := range f.servers {
-		if err := os.WriteFile(filepath.Join(f.dir, host+".conf"), []byte(demoConfig(host)), 0o600); err != nil {
+	for host := range f.Servers {
+		if err := os.WriteFile(filepath.Join(f.Dir, host+".conf"), []byte(Config(host)), 0o600); err != nil {
 			return err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(f.dir, "greet.sh"), []byte(demoScript), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(f.Dir, "greet.sh"), []byte(script), 0o600); err != nil {
 		return err
 	}
-	file := filepath.Join(f.dir, "known_hosts")
+	file := filepath.Join(f.Dir, "known_hosts")
 	if err := os.WriteFile(file, []byte(known), 0o600); err != nil {
 		return err
 	}
@@ -111,8 +114,8 @@ func (f *demoFleet) writeFiles(known string) (err error) {
 	return f.policy.Load()
 }
 
-// demoShell is the simulated shell with an additional command.
-func demoShell(s *simfleet.Session) simfleet.Status {
+// shell is the simulated shell with an additional command.
+func shell(s *simfleet.Session) simfleet.Status {
 	if s.Line != "systemctl is-active nginx" {
 		return simfleet.Shell(s)
 	}
@@ -124,16 +127,16 @@ func demoShell(s *simfleet.Session) simfleet.Status {
 	return simfleet.Status{}
 }
 
-// redirect points a host and its hop to the servers of the demo.
-func (f *demoFleet) redirect(e *selection.Host) {
+// Redirect points a host and its hop to the servers of the demo.
+func (f *Fleet) Redirect(e *selection.Host) {
 	f.redirectConfig(&e.Config)
 	if e.Config.Proxy != nil { // all hosts share it
 		f.redirectConfig(e.Config.Proxy)
 	}
 }
 
-func (f *demoFleet) redirectConfig(c *fleetssh.HostConfig) {
-	server := f.servers[c.Host]
+func (f *Fleet) redirectConfig(c *fleetssh.HostConfig) {
+	server := f.Servers[c.Host]
 	if server == nil {
 		return
 	}
@@ -141,16 +144,16 @@ func (f *demoFleet) redirectConfig(c *fleetssh.HostConfig) {
 	c.Auth.Signers, c.HostKeys = []ssh.Signer{f.signer}, f.policy
 }
 
-// close stops the fleet. It may be called twice.
-func (f *demoFleet) close() (err error) {
+// Close stops the fleet. It may be called twice.
+func (f *Fleet) Close() (err error) {
 	f.once.Do(func() {
 		var closing sync.WaitGroup
-		for _, server := range f.servers {
+		for _, server := range f.Servers {
 			closing.Go(func() { server.Close() })
 		}
 		closing.Wait()
-		if f.dir != "" {
-			err = os.RemoveAll(f.dir)
+		if f.Dir != "" {
+			err = os.RemoveAll(f.Dir)
 		}
 	})
 	return err

@@ -21,7 +21,7 @@ var otherWords = map[string]string{
 	"ping": "check", "test": "check", "login": "shell", "console": "shell",
 	"forward": "tunnel", "proxy": "tunnel", "list": "hosts", "ls": "hosts", "nodes": "hosts",
 	"history": "runs", "log": "runs", "repeat": "rerun", "retry": "rerun", "keyscan": "trust scan",
-	"scan": "trust scan", "accept": "trust accept",
+	"restart": "reboot", "await": "wait", "wait-for": "wait", "scan": "trust scan", "accept": "trust accept",
 }
 
 // otherFlags maps flags of other programs to ours.

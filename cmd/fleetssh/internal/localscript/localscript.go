@@ -1,4 +1,5 @@
-package main
+// Package localscript reads local scripts that hosts run, and repeats recorded ones.
+package localscript
 
 import (
 	"crypto/sha256"
@@ -16,23 +17,23 @@ import (
 	"fleetssh/internal/shellquote"
 )
 
-// localScript is a local script that hosts run.
-type localScript struct {
-	name   string // as given; "-" is standard input
-	script *fleetssh.Script
+// Script is a local script that hosts run.
+type Script struct {
+	Name   string // as given; "-" is standard input
+	Script *fleetssh.Script
 }
 
 // scriptLimit is one byte more than the library accepts, so that the library reports the error.
 const scriptLimit = 16<<20 + 1
 
-// readScript reads and checks a script.
-func readScript(c *app, name string, args []string) (*localScript, error) {
-	text, err := readLocal(c.in, name)
+// Read reads and checks a script. in is standard input.
+func Read(in io.Reader, name string, args []string) (*Script, error) {
+	text, err := readLocal(in, name)
 	if err != nil {
 		return nil, fmt.Errorf("script: %w", err)
 	}
-	s := &localScript{name, &fleetssh.Script{Text: text, Args: args}}
-	if _, err := s.script.Interpreter(); err != nil {
+	s := &Script{name, &fleetssh.Script{Text: text, Args: args}}
+	if _, err := s.Script.Interpreter(); err != nil {
 		return nil, exit.UsageError(s.hint(err), "--script %s: %v", name, err)
 	}
 	return s, nil
@@ -52,43 +53,43 @@ func readLocal(in io.Reader, name string) ([]byte, error) {
 }
 
 // hint returns how to correct a script that cannot be run.
-func (s *localScript) hint(err error) string {
+func (s *Script) hint(err error) string {
 	switch text := err.Error(); {
 	case strings.Contains(text, "carriage return"):
-		return `sed -i 's/\r$//' ` + shellquote.Quote(s.name)
+		return `sed -i 's/\r$//' ` + shellquote.Quote(s.Name)
 	case strings.Contains(text, "absolute path"):
 		return "as in #!/usr/bin/env python3"
 	}
 	return ""
 }
 
-// title returns the text that is shown instead of a command line.
-func (s *localScript) title() string {
-	return shellquote.Join(append([]string{s.name}, s.script.Args...)...)
+// Title returns the text that is shown instead of a command line.
+func (s *Script) Title() string {
+	return shellquote.Join(append([]string{s.Name}, s.Script.Args...)...)
 }
 
-// recorded returns the script for the record.
-func (s *localScript) recorded() journal.Program {
+// Program returns the script for the record.
+func (s *Script) Program() journal.Program {
 	instead := journal.Program{Script: s.sum()}
-	for _, arg := range s.script.Args {
+	for _, arg := range s.Script.Args {
 		instead.ScriptArgs = append(instead.ScriptArgs, []byte(arg))
 	}
 	return instead
 }
 
-func (s *localScript) sum() string {
-	sum := sha256.Sum256(s.script.Text)
+func (s *Script) sum() string {
+	sum := sha256.Sum256(s.Script.Text)
 	return hex.EncodeToString(sum[:])
 }
 
-// commandLine returns the command line that runs the script on host number i of a command. The local name
+// CommandLine returns the command line that runs the script on host number i of a command. The local name
 // of the script stands for the name on the host.
-func (s *localScript) commandLine(command fleetssh.Command, i int) (string, error) {
+func (s *Script) CommandLine(command fleetssh.Command, i int) (string, error) {
 	args, err := command.ScriptArgs(i)
 	if err != nil {
 		return "", err
 	}
-	words, err := s.script.Interpreter()
+	words, err := s.Script.Interpreter()
 	if err != nil {
 		return "", err
 	}
@@ -110,12 +111,12 @@ func (s *localScript) commandLine(command fleetssh.Command, i int) (string, erro
 		}
 		before = append(before, name+"="+command.Env[name])
 	}
-	return shellquote.Join(slices.Concat(before, words, []string{s.name}, args)...), nil
+	return shellquote.Join(slices.Concat(before, words, []string{s.Name}, args)...), nil
 }
 
-// recordedScript returns the arguments that repeat the script of a recorded run. It refuses a script
+// Recorded returns the arguments that repeat the script of a recorded run. It refuses a script
 // that has changed since.
-func recordedScript(run *journal.Run) (words []string, err error) {
+func Recorded(run *journal.Run) (words []string, err error) {
 	var name string
 	for _, arg := range run.Args {
 		if value, ok := strings.CutPrefix(arg, "--script="); ok {
@@ -133,7 +134,7 @@ func recordedScript(run *journal.Run) (words []string, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("script: %w", err)
 	}
-	now := &localScript{name, &fleetssh.Script{Text: text}}
+	now := &Script{name, &fleetssh.Script{Text: text}}
 	if now.sum() != run.Program.Script {
 		return nil, exit.UsageError(anew, "run %s: its script has changed since: %s", run.ID, name)
 	}

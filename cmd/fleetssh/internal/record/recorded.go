@@ -44,7 +44,10 @@ func Summary(run *journal.Run) *results.Summary {
 		t.Hosts[i] = selection.Host{Name: h.Name, Label: termline.Visible(h.DisplayName())}
 		if h.Result.Outcome != journal.Running && h.Result.Outcome != journal.Waiting {
 			r := resultOf(h, run.Time)
-			if run.Verb != "" {
+			switch run.Verb {
+			case "reboot":
+				r.Waited = &results.Waited{Failed: "not back"}
+			case "put", "get":
 				r.Copied = new(fleetssh.CopyResult) // the counts are not recorded
 			}
 			t.Results = append(t.Results, r)

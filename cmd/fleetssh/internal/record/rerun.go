@@ -175,6 +175,9 @@ func Repeatable(run *journal.Run) error {
 	if run.Command == "" || len(run.Hosts) == 0 {
 		return exit.UsageError("", "run %s: its beginning was not recorded", run.ID)
 	}
+	if run.Verb == "reboot" {
+		return exit.UsageError("fleetssh reboot -w @"+run.ID+":failed chooses hosts of it", "run %s was a reboot, which is not repeated", run.ID)
+	}
 	if run.Verb != "" && run.Words == nil {
 		return exit.UsageError("", "run %s: its paths were not recorded: they are too long or not valid UTF-8", run.ID)
 	}

@@ -46,7 +46,7 @@ var HarmlessFlags = wordSet(`
 	login port identity cert password-file sudo-password-file host-key known-hosts ssh-config
 	jump control-path principal service-host keytab
 	fanout connect-timeout attempts retry-delay timeout
-	run-as shell stdin script
+	run-as shell stdin script command every
 	batch max-fail pause gate gate-local confirm-over args-file deadline exit-policy
 	format outdir errdir progress color
 	report number output config

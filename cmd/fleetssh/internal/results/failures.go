@@ -111,6 +111,9 @@ func (r *Result) Title() (title string, rank int) {
 			return title, rank
 		}
 	}
+	if r.Waited != nil && (r.Outcome.Kind == fleetssh.TimedOut || r.Outcome == fleetssh.Outcome{Kind: fleetssh.Cancelled}) {
+		return r.Waited.Failed, 1
+	}
 	maybe := func(done, not string) string {
 		if r.Outcome.Stopped {
 			return done

@@ -24,7 +24,15 @@ type Result struct {
 	Truncated bool
 	Logins    []fleetssh.Login     // what check shows
 	Copied    *fleetssh.CopyResult // set by put and get
+	Waited    *Waited              // set by wait and reboot
 	After     time.Duration        // since the run began
+}
+
+// Waited is how waiting for a host ended.
+type Waited struct {
+	For    time.Duration // how long, from the first attempt
+	Ended  string        // in words, if it is as it should be
+	Failed string        // in words, if it was given up
 }
 
 // Summary collects how the hosts of a run ended.
