@@ -121,7 +121,7 @@ func TestInteractiveEnds(t *testing.T) {
 		{"interrupt key reaches the host", simfleet.Fault{}, []string{"echo ready; cat"}, "ready", typed("\x03"), exit.Command, `ready\r\n\r\nfleetssh: 127.1.0.1: ended by signal INT\r\n`},
 		{"escape", simfleet.Fault{}, []string{"echo ready; sleep 60"}, "ready", typed("~."), exit.Stopped, `ready\r\n\r\nfleetssh: 127.1.0.1: (stopped|told to stop, may still run)\r\n`},
 		{"escape from a stalled session", stalled, []string{"sleep 60"}, "", typed("keys\r~."), exit.Stopped, `\r\nfleetssh: 127.1.0.1: told to stop, may still run\r\n`},
-		{"escape from a host that reads no input", simfleet.Fault{Kind: simfleet.NeverReadStdin}, []string{"cat"}, "", typed(strings.Repeat("x", 200_000) + "\r~."), exit.Stopped, `\r\nfleetssh: 127.1.0.1: told to stop, may still run\r\n`},
+		{"escape from a host that reads no input", simfleet.Fault{Kind: simfleet.NeverReadStdin}, []string{"cat"}, "", typed(strings.Repeat("x", 200_000) + "\r~."), exit.Stopped, `\r\nfleetssh: 127.1.0.1: (stopped|told to stop, may still run)\r\n`},
 		{"TERM", simfleet.Fault{}, []string{"echo ready; sleep 60"}, "ready", signal(syscall.SIGTERM), exit.Interrupted, `ready\r\n\r\nfleetssh: 127.1.0.1: stopped\r\n`},
 		{"HUP", simfleet.Fault{}, []string{"echo ready; sleep 60"}, "ready", signal(syscall.SIGHUP), exit.Interrupted, `ready\r\n\r\nfleetssh: 127.1.0.1: stopped\r\n`},
 		{"QUIT", simfleet.Fault{}, []string{"echo ready; sleep 60"}, "ready", signal(syscall.SIGQUIT), exit.Interrupted, `ready\r\n\r\nfleetssh: 127.1.0.1: stopped\r\n`},

@@ -176,6 +176,7 @@ func TestFlagsRevealNothing(t *testing.T) {
 	arguments := map[string][]string{
 		"run": {"--report", page, "--", "true"}, "put": {"--report", page, keys, "/x"}, "get": {"--report", page, "/x", t.TempDir()},
 		"check": {}, "shell": {}, "tunnel": {"--serve", "127.0.0.1:0"}, "explain": {}, "trust scan": {}, "trust accept": {"--yes"},
+		"wait": {}, "reboot": {"--report", page, "--sudo"},
 	}
 	values := secretValues()
 	kept := values["proxy"][:0]
@@ -206,7 +207,11 @@ func TestFlagsRevealNothing(t *testing.T) {
 				formats = append(formats, []string{"--format", "json"})
 			}
 			for _, format := range formats {
-				args := append(strings.Fields(name), "-F", "none", "-w", "127.0.0.1", "-p", "1", "--attempts", "1", "--known-hosts", keys, "--"+flag.Name+"="+value)
+				once := "--attempts=1"
+				if name == "wait" || name == "reboot" {
+					once = "--timeout=50ms"
+				}
+				args := append(strings.Fields(name), "-F", "none", "-w", "127.0.0.1", "-p", "1", once, "--known-hosts", keys, "--"+flag.Name+"="+value)
 				expectNoSecretShown(t, append(append(args, format...), arguments[name]...)...)
 			}
 		}
