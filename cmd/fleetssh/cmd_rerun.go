@@ -176,7 +176,7 @@ func (o *rerunOptions) choose(run *journal.Run) (hosts, left []journal.HostRun) 
 	return hosts, left
 }
 
-// flagWords returns the arguments of a run after its options.
+// wordsOf returns the arguments of a run after its options.
 func wordsOf(run *journal.Run) ([]string, error) {
 	switch {
 	case run.Verb != "":

@@ -129,7 +129,7 @@ func (o *simOptions) run(ctx context.Context, c *app) error {
 	c.screen.Flush()
 	ended := make(chan struct{})
 	if o.untilEOF {
-		// Ends with the input, or with the process; an error is an end too.
+		// The goroutine ends with the input, or with the process. An error ends the input, too.
 		go func() {
 			_, _ = io.Copy(io.Discard, c.in)
 			close(ended)

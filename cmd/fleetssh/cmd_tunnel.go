@@ -69,8 +69,8 @@ at the start. If none can be reached, the program ends at once.
 
 `
 
-// tunnelKeepAlive is after how much silence a connection is probed, if nothing else is
-// said: a tunnel should find out early that its host has gone.
+// tunnelKeepAlive is the default of --keepalive for tunnels. It is short, so that a tunnel soon finds out
+// that its host is gone.
 const tunnelKeepAlive = 15 * time.Second
 
 // tunnelOptions are the flags of tunnel.
@@ -244,8 +244,8 @@ type tunnelRun struct {
 	failed  [][]error            // by plan, then by host
 }
 
-// start makes the tunnels, all at once, and notes how it went. The error is that one
-// cannot be made on this side.
+// start opens all tunnels at once, and records the hosts that failed. The error is about this machine,
+// such as a port that is in use.
 func (w *tunnelRun) start(ctx context.Context) error {
 	w.tunnels = make([][]*fleetssh.Tunnel, len(w.plans))
 	errs := make([]error, len(w.plans))
@@ -276,7 +276,7 @@ func (w *tunnelRun) start(ctx context.Context) error {
 	return nil
 }
 
-// result says how it went with one host: whether all its tunnels stand.
+// result returns the result of a host: whether all its tunnels are open.
 func (w *tunnelRun) result(i int) results.Result {
 	for _, failed := range w.failed {
 		if failed[i] != nil {
@@ -303,7 +303,7 @@ func (w *tunnelRun) forward(ctx context.Context, plan tunnelPlan) ([]*fleetssh.T
 	return w.client.ForwardLocal(ctx, plan.listen, plan.target)
 }
 
-// ended returns what tells when all tunnels have ended, and why.
+// ended returns a channel that receives the reason when all tunnels have ended.
 func (w *tunnelRun) ended() <-chan error {
 	ended := make(chan error, 1)
 	go func() {

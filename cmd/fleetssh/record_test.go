@@ -44,9 +44,9 @@ func recordRun(t *testing.T, c *app, f *record.Flags, names []string, all []resu
 	for i, name := range names {
 		entries[i] = selection.Host{Config: fleetssh.HostConfig{Host: name}, Name: name, Label: name}
 	}
-	tally := results.New(entries)
-	r := f.Start(c.screen, tally, journal.Start{Command: "uptime"})
-	d := r.Wrap(display.NewQuiet(display.View{Screen: c.screen, Summary: tally}))
+	summary := results.New(entries)
+	r := f.Start(c.screen, summary, journal.Start{Command: "uptime"})
+	d := r.Wrap(display.NewQuiet(display.View{Screen: c.screen, Summary: summary}))
 	for i, result := range all {
 		r.HostStarted(i)
 		d.Show(fleetssh.Event{Kind: fleetssh.StdoutLine, Index: i, Text: "up " + names[i]})
@@ -54,7 +54,7 @@ func recordRun(t *testing.T, c *app, f *record.Flags, names []string, all []resu
 			continue
 		}
 		result.Index = i
-		d.Finished(tally.AddResult(result))
+		d.Finished(summary.AddResult(result))
 	}
 	if !ended {
 		abandon(t, r)
@@ -217,9 +217,9 @@ func TestRunsDiffOutput(t *testing.T) {
 		for i, name := range []string{"web1", "web2", "web3"} {
 			entries[i] = selection.Host{Name: name, Label: name}
 		}
-		tally := results.New(entries)
-		r := new(record.Flags).Start(c.screen, tally, journal.Start{Command: "uname -r"})
-		d := r.Wrap(display.NewQuiet(display.View{Screen: c.screen, Summary: tally}))
+		summary := results.New(entries)
+		r := new(record.Flags).Start(c.screen, summary, journal.Start{Command: "uname -r"})
+		d := r.Wrap(display.NewQuiet(display.View{Screen: c.screen, Summary: summary}))
 		for i := range entries {
 			text := version
 			if i == 2 {
@@ -229,7 +229,7 @@ func TestRunsDiffOutput(t *testing.T) {
 			d.Show(fleetssh.Event{Kind: fleetssh.StderrLine, Index: i, Text: text})
 			one := exited(0)
 			one.Index = i
-			d.Finished(tally.AddResult(one))
+			d.Finished(summary.AddResult(one))
 		}
 		if err := r.Finish(); err != nil {
 			t.Fatal(err)
@@ -297,8 +297,8 @@ func TestRerunRefused(t *testing.T) {
 	if code := verb(t, c, "rerun", "last", "--failed"); code != exit.Usage || !strings.Contains(stderr.String(), "the value of --proxy was not recorded") {
 		t.Errorf("%d %s", code, stderr)
 	}
-	tally := results.New([]selection.Host{{Name: "web1", Label: "web1"}})
-	r := new(record.Flags).Start(c.screen, tally, journal.Start{Command: "uptime"})
+	summary := results.New([]selection.Host{{Name: "web1", Label: "web1"}})
+	r := new(record.Flags).Start(c.screen, summary, journal.Start{Command: "uptime"})
 	defer r.Close()
 	if code := verb(t, c, "rerun", "last", "--skipped"); code != exit.Usage || !strings.Contains(stderr.String(), "is still running") {
 		t.Errorf("%d %s", code, stderr)

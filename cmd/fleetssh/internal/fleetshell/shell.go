@@ -84,7 +84,7 @@ func (s *Shell) opened(t *results.Summary, i int, err error) bool {
 	return false
 }
 
-// newSummary returns a tally for hosts by their indexes.
+// newSummary returns the summary of hosts, which are given by their indexes.
 func (s *Shell) newSummary(indexes []int) *results.Summary {
 	entries := make([]selection.Host, len(indexes))
 	for k, i := range indexes {

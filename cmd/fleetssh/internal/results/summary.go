@@ -110,7 +110,7 @@ func (t *Summary) Skipped() int {
 	return t.count(func(r *Result) bool { return r.Outcome.Kind == fleetssh.Skipped })
 }
 
-// count returns for how many results is returns true.
+// count returns the number of results for which is returns true.
 func (t *Summary) count(is func(*Result) bool) int {
 	n := 0
 	for i := range t.Results {
