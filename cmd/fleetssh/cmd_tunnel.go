@@ -69,8 +69,8 @@ at the start. If none can be reached, the program ends at once.
 
 `
 
-// tunnelKeepAlive is the default of --keepalive for tunnels. It is short, so that a tunnel soon finds out
-// that its host is gone.
+// tunnelKeepAlive is how long a connection may be silent before it is probed, unless ssh_config says
+// otherwise. It is short, so that a tunnel soon finds out that its host is gone.
 const tunnelKeepAlive = 15 * time.Second
 
 // tunnelOptions are the flags of tunnel.
