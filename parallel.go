@@ -76,7 +76,8 @@ type ParallelClient struct {
 	// soon, because clients of the tunnel wait for it.
 	TunnelChanged func(TunnelEvent)
 
-	// Logger receives log records about the connections. If it is nil, nothing is logged.
+	// Logger receives log records about the connections. If it is nil, nothing is logged. At the
+	// debug level it tells how each login goes, as ssh -v does. No record has a secret.
 	Logger *slog.Logger
 
 	once sync.Once

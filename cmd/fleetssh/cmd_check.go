@@ -30,7 +30,7 @@ Output:
                             differ, when all are done (default)
                             json: one object per line, with everything
       --verbose             stream: also some lines per host, when it is done
-
+` + display.TraceHelp + `
 The table has the versions of the servers, the algorithms that client and server
 agreed on, the kinds of host keys, and the methods and keys that were accepted.
 post-quantum says which hosts lack a key exchange that withstands quantum
@@ -53,6 +53,7 @@ func (o *checkOptions) register(flags *pflag.FlagSet) {
 	o.hosts.Register(flags)
 	registerFormat(flags, &o.format)
 	flags.BoolVar(&o.verbose, "verbose", false, "")
+	display.RegisterTrace(flags, "v")
 }
 
 func newCheck(c *app) *cobra.Command {

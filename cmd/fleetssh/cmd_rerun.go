@@ -131,7 +131,7 @@ func (o *rerunOptions) run(ctx context.Context, c *app, name string) error {
 	}
 	c.screen.Message(fmt.Sprintf("fleetssh: run %s again on %s (%d)", run.ID, record.Targets(hosts), len(hosts)))
 	c.settings = settings.New(os.Getenv)
-	c.settings.Attach(root, c.setColors)
+	c.settings.Attach(root, c.prepare)
 	root.SetArgs(slices.Concat([]string{verb}, options, rest))
 	return root.ExecuteContext(ctx)
 }

@@ -56,7 +56,7 @@ Output:
   -N, --no-label            lines without their hosts
       --color WHEN          auto (on a terminal; NO_COLOR turns colours off,
                             CLICOLOR_FORCE on), always, never
-
+` + display.TraceHelp + `
 If input is not a terminal, the exit code is that of the worst line; in a dialogue
 it is 0 if any host was reached. DUR is 10 or 10s for seconds, 500ms, 2m.
 

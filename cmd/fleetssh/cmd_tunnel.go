@@ -57,7 +57,7 @@ this fleet are refused.
 Output:
       --format FORMAT       text: where each tunnel listens and leads to (default)
                             json: one object per line
-
+` + display.TraceHelp + `
 ` + selection.Help + `
 All hosts are connected to at the start. Unless all of them fail, the tunnels of
 unreachable hosts are open too, and connect when they are used; the same holds for
@@ -94,6 +94,7 @@ func (o *tunnelOptions) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.serve, "serve", "", "")
 	o.format = "text"
 	flags.Var(flagvalue.Choice{To: &o.format, From: []string{"text", "json"}}, "format", "")
+	display.RegisterTrace(flags, "v")
 }
 
 func newTunnel(c *app) *cobra.Command {

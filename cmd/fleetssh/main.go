@@ -76,8 +76,11 @@ func (c *app) environment() *selection.Env {
 	return e
 }
 
-// setColors applies --color of a verb.
-func (c *app) setColors(flags *pflag.FlagSet) { display.SetColors(c.screen, flags) }
+// prepare applies the flags of a verb that concern all that is shown.
+func (c *app) prepare(flags *pflag.FlagSet) {
+	display.SetColors(c.screen, flags)
+	display.StartTrace(c.screen, c.warnings, flags)
+}
 
 // run is the program. It returns the exit code. When ctx ends, it stops the hosts.
 func run(ctx context.Context, args []string, std stdio) int {
@@ -87,7 +90,7 @@ func run(ctx context.Context, args []string, std stdio) int {
 	if err == nil {
 		root := newRoot(c, verbs...)
 		c.settings = settings.New(os.Getenv)
-		c.settings.Attach(root, c.setColors)
+		c.settings.Attach(root, c.prepare)
 		args = versionFlag(args)
 		if err = help.Complete(root, args, screenWriter{screen}, completionNames(c.settings)); err == nil {
 			err = help.CheckVerb(root, args)

@@ -33,6 +33,7 @@ type attempt struct {
 	hostKey  ssh.PublicKey       // the accepted host key
 	greeting *conn.Greeting      // what the host sent before SSH, on the last connection
 	badKey   *Failure            // why the host key was rejected
+	heard    bool                // traceHost was called for the last connection
 	listings knownhosts.Listings // the output of KnownHostsCommand
 }
 
@@ -110,7 +111,7 @@ func (a *attempt) connectNow(ctx context.Context, hostKeys []string) (*Login, er
 		return nil, a.fail(ctx, err)
 	}
 	a.phases.enter(phaseHandshake)
-	a.greeting = new(conn.Greeting)
+	a.greeting, a.heard = new(conn.Greeting), false
 	w := conn.NewWire(transport, &a.d.streams, conn.Stall(a.host.ConnectTimeout), a.greeting)
 	// The handshake of the SSH library takes no context. Closing the transport ends it,
 	// whatever the host does.
@@ -131,10 +132,12 @@ func (a *attempt) connectNow(ctx context.Context, hostKeys []string) (*Login, er
 		},
 	}
 	a.host.Algorithms.Apply(config, hostKeys)
+	a.traceOffer(config)
 	link, channels, requests, err := ssh.NewClientConn(w, a.host.address(), config)
 	if err != nil {
 		stop()
 		transport.Close()
+		a.traceHost()
 		err = a.fail(ctx, err)
 		a.auth.leavePassword(err)
 		a.auth.banner.end()
@@ -207,6 +210,7 @@ func (a *attempt) checkHostKey(ctx context.Context) ssh.HostKeyCallback {
 			}
 			return nil
 		}
+		a.traceHost()
 		a.phases.enter(phaseHostKey)
 		warning, err := a.judgeHostKey(ctx, remote, key)
 		if err != nil {
@@ -215,10 +219,12 @@ func (a *attempt) checkHostKey(ctx context.Context) ssh.HostKeyCallback {
 			if f, ok := err.(*Failure); ok {
 				a.badKey.Key, a.badKey.Known, a.badKey.Err = f.Key, f.Known, f.Err
 			}
+			a.traceHostKey(key, a.badKey)
 			return err
 		}
 		first = string(key.Marshal())
 		a.hostKey = copyKey(key)
+		a.traceHostKey(key, nil)
 		if warning != "" {
 			a.auth.warnings = append(a.auth.warnings, warning)
 		}

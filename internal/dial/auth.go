@@ -32,6 +32,7 @@ const (
 // authenticator offers credentials to one host, over one or more connections. The SSH library
 // asks it which method to try next.
 type authenticator struct {
+	d      *Dialer
 	host   *Config
 	call   *Call
 	broken func() bool     // reports whether the connection is broken
@@ -99,7 +100,7 @@ var (
 // newAuthenticator returns the authenticator for a call.
 func (d *Dialer) newAuthenticator(call *Call, creds *identity.Credentials) *authenticator {
 	auth := &call.Host.Auth
-	a := &authenticator{host: call.Host, call: call, creds: creds, shared: d.passwords.Get(call.Host.User, auth.Password)}
+	a := &authenticator{d: d, host: call.Host, call: call, creds: creds, shared: d.passwords.Get(call.Host.User, auth.Password)}
 	if auth.Kerberos != nil {
 		a.kerberosShared, a.checkOnce = d.Tickets(auth.Kerberos.Options), d.passwords != nil
 		a.tickets, _ = a.kerberosShared.Get()
@@ -157,6 +158,10 @@ func (a *authenticator) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 	if a.passwordUnanswered(len(c.PartialSuccessMethods)) {
 		return nil, nil
 	}
+	a.traceKeysExchanged(c)
+	if a.last != nil {
+		a.traceVerdict(c.AllowedMethods, len(c.PartialSuccessMethods) > a.partial)
+	}
 	a.verdict(len(c.PartialSuccessMethods))
 	if a.withheld != nil {
 		return nil, errWithheld
@@ -181,6 +186,7 @@ func (a *authenticator) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 	}
 	a.tries++
 	a.tried = append(a.tried, name)
+	a.traceMethod(name)
 	return method, nil
 }
 
@@ -288,6 +294,7 @@ func (a *authenticator) nextKey() *offer {
 		for _, id := range a.creds.All(func() context.Context { return a.ctx }) {
 			a.keys = append(a.keys, offer{Identity: id})
 		}
+		a.traceKeys()
 	}
 	for i := range a.keys {
 		if o := &a.keys[i]; o.state == untried && a.ready(o) {
@@ -388,6 +395,7 @@ func (a *authenticator) answerer() ssh.KeyboardInteractiveChallenge {
 		if rounds++; rounds > maxRounds || len(prompts) > maxPrompts {
 			return nil, a.record("the host asks too many questions (round %d, %d questions)", rounds, len(prompts))
 		}
+		a.traceQuestions(instruction, prompts)
 		if len(prompts) == 0 {
 			a.banner.add(name + "\n" + instruction)
 		}

@@ -184,7 +184,7 @@ func (d *Dialer) Dial(ctx context.Context, call Call) (*Login, Timing, error) {
 		timing.Attempts = n
 		if err == nil {
 			login.Timing = timing
-			d.debug("connected", host, "attempts", n, "took", time.Since(a.begun))
+			d.traceConnected(host, login, time.Since(a.begun))
 			for _, warning := range login.Warnings {
 				d.warn(warning, host)
 			}
@@ -202,13 +202,15 @@ func (d *Dialer) Dial(ctx context.Context, call Call) (*Login, Timing, error) {
 		if host.ExtendTimeout && a.clock.Limit() == firstByteTimeout {
 			retry = false // the proxy command sent nothing in ten minutes
 		}
-		d.debug("connection failed", host, "attempt", n, "error", d.public(err), "retry", retry)
+		d.traceFailed(host, &timing, err, retry)
 		if !retry {
 			return nil, timing, withAttempts(err, n)
 		}
 		call.enter(phaseRetry)
+		pause := host.delay(err, n)
+		d.debug("waiting for the next attempt", host, "pause", pause)
 		select {
-		case <-time.After(host.delay(err, n)):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return nil, timing, interrupted(ctx, withAttempts(err, n), host, phaseConnect, n)
 		}

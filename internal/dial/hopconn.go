@@ -24,6 +24,7 @@ func (a *attempt) throughHop(ctx context.Context) (*hopConn, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.d.debug("connecting through a hop", a.host, "hop", a.host.Proxy.Name)
 	// The hop has its own time-outs.
 	resume := a.clock.Pause()
 	hop, err := p.connect(ctx, a.d)

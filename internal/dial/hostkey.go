@@ -85,6 +85,7 @@ func (d *Dialer) confirm(ctx context.Context, call *Call, refused error, unknown
 	}
 	trusted := keys.Confirm(ctx, unknown.Key)
 	back()
+	d.debug("the user was asked about the host key", host, "trusted", trusted)
 	switch {
 	case ctx.Err() != nil:
 		return interrupted(ctx, refused, host, phaseHostKey, 0)

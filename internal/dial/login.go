@@ -37,6 +37,9 @@ type Timing struct {
 
 // success returns the description of a login that has just succeeded.
 func (a *authenticator) success(addr net.Addr, hostKey ssh.PublicKey) *Login {
+	if a.last != nil {
+		a.d.debug("accepted", a.host, "method", a.tried[len(a.tried)-1])
+	}
 	a.verdict(a.partial + 1)
 	a.warnTicket()
 	if len(a.accepted) == 0 {

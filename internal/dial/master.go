@@ -33,10 +33,12 @@ func (a *attempt) throughMaster(ctx context.Context) (*Login, error) {
 		dialer := net.Dialer{Timeout: masterTimeout}
 		transport, err := dialer.DialContext(ctx, "unix", path)
 		if err != nil {
-			continue // there is no master
+			a.d.debug("no OpenSSH master listens", a.host, "socket", path)
+			continue
 		}
 		login, err := a.callMaster(ctx, transport, path)
 		if err == nil {
+			a.d.debug("the OpenSSH master shares its connection", a.host, "socket", path)
 			return login, nil
 		}
 		transport.Close()

@@ -25,6 +25,7 @@ func (a *attempt) reach(ctx context.Context) (net.Conn, error) {
 		return conn, nil
 	case a.host.DialContext != nil:
 		a.phases.enter(phaseConnect)
+		a.d.debug("connecting through a proxy or a command", a.host, "address", a.host.address())
 		conn, err := a.host.DialContext(a.traced(ctx), "tcp", a.host.address())
 		if err != nil {
 			return nil, err
@@ -36,6 +37,9 @@ func (a *attempt) reach(ctx context.Context) (net.Conn, error) {
 	}
 	if a.addrs == nil {
 		a.phases.enter(phaseResolve)
+		if _, err := netip.ParseAddr(a.host.Host); err != nil {
+			a.d.debug("looking up the name", a.host, "name", a.host.Host)
+		}
 		addrs, err := a.d.resolve(ctx, a.host)
 		if err != nil {
 			return nil, err
@@ -47,7 +51,12 @@ func (a *attempt) reach(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return transport.Race(ctx, from, a.addrs)
+	a.traceAddresses(a.addrs)
+	conn, err := transport.Race(ctx, from, a.addrs)
+	if err == nil && a.d.traces() {
+		a.d.debug("connected to the port", a.host, "address", conn.RemoteAddr().String())
+	}
+	return conn, err
 }
 
 // resolve returns the addresses of a host. At most maxLookups look-ups run at once, because each

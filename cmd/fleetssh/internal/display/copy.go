@@ -53,6 +53,8 @@ const CopyHelp = `Output:
                             and what each is doing
       --color WHEN          auto (on a terminal; NO_COLOR turns colours off,
                             CLICOLOR_FORCE on), always, never
+      --trace               show how each login goes, as ssh -v does: what is
+                            offered, what the host says, and when
 `
 
 // Register adds the flags to a verb.
@@ -65,6 +67,7 @@ func (f *CopyFlags) Register(flags *pflag.FlagSet) {
 	flags.Var(flagvalue.Choice{To: &f.status, From: progressWords}, "progress", "")
 	f.color = "auto"
 	flags.Var(flagvalue.Choice{To: &f.color, From: whenWords}, "color", "")
+	RegisterTrace(flags, "")
 }
 
 // Check refuses flags that exclude each other.

@@ -75,7 +75,7 @@ const Help = `Output:
                             and what each is doing
       --color WHEN          auto (on a terminal; NO_COLOR turns colours off,
                             CLICOLOR_FORCE on), always, never
-`
+` + TraceHelp
 
 // Register adds the flags to a verb.
 func (f *Flags) Register(flags *pflag.FlagSet) {
@@ -91,6 +91,7 @@ func (f *Flags) Register(flags *pflag.FlagSet) {
 	flags.Var(flagvalue.Choice{To: &f.progress, From: progressWords}, "progress", "")
 	f.color = "auto"
 	flags.Var(flagvalue.Choice{To: &f.color, From: whenWords}, "color", "")
+	RegisterTrace(flags, "v")
 }
 
 // RegisterForShell adds the flags that apply to fleetssh shell, which writes no output files and has
@@ -102,6 +103,7 @@ func (f *Flags) RegisterForShell(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.Diff, "diff", false, "")
 	flags.BoolVarP(&f.noLabel, "no-label", "N", false, "")
 	flags.Var(flagvalue.Choice{To: &f.color, From: whenWords}, "color", "")
+	RegisterTrace(flags, "v")
 }
 
 // whenWords are the values of --color.

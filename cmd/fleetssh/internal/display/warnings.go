@@ -14,12 +14,16 @@ import (
 // Warnings collects warnings about hosts, such as a ticket that could not be forwarded. It is an
 // [slog.Handler] for the library's log.
 type Warnings struct {
+	Trace *Trace // shows what is no warning; nil: nothing does
+
 	mu    sync.Mutex // protects texts
 	texts fold.Texts[string]
 }
 
 // Enabled implements [slog.Handler].
-func (w *Warnings) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+func (w *Warnings) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn || w.Trace != nil
+}
 
 // WithAttrs implements [slog.Handler]. The library adds none.
 func (w *Warnings) WithAttrs([]slog.Attr) slog.Handler { return w }
@@ -29,6 +33,10 @@ func (w *Warnings) WithGroup(string) slog.Handler { return w }
 
 // Handle implements [slog.Handler].
 func (w *Warnings) Handle(_ context.Context, r slog.Record) error {
+	if r.Level < slog.LevelWarn {
+		w.Trace.Show(&r)
+		return nil
+	}
 	text, host := r.Message, ""
 	r.Attrs(func(a slog.Attr) bool {
 		switch v := a.Value.Any().(type) {
