@@ -90,7 +90,7 @@ lint:
 	@for p in $(PLATFORMS) openbsd/amd64; do echo "vet for $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} $(VET) ./... || exit 1; done
 	$(GO) tool -modfile=tools/lint/go.mod golangci-lint run ./...
 
-# The pictures of the README, from a real run.
+# The pictures of the README and of the report page, from real runs.
 picture:
 	bash tools/picture/picture.sh
 

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Makes docs/picture-dark.svg and docs/picture-light.svg from a real run against a simulated fleet.
+# Makes docs/picture-dark.svg and docs/picture-light.svg from a real run against a simulated fleet, and
+# docs/report-dark.png and docs/report-light.png from the report of another, in a browser.
 # Run it by "make picture", from the top of the repository.
 set -eu
 top=$PWD
@@ -38,4 +39,19 @@ for theme in dark light; do
 	else
 		sed -i 's/#-00001/#e6e6e6/' "$top/docs/picture-dark.svg"
 	fi
+done
+
+# The report page, as Chromium shows it. 0 is dark and 1 is light.
+# shellcheck disable=SC2016 # the hosts expand the command
+fleetssh run -F fleet/ssh_config -w 'web[01-20]' -q --batch 2,50% --max-fail 1 --gate 'echo ok' --report report.html -- \
+	'cat /etc/debian_version; [ $HOSTNAME = web07 ] && echo "nginx: /etc/nginx/site.conf is missing" >&2 && exit 2; sleep 0.2' || [ $? = 5 ]
+sandbox=()
+[ "$(id -u)" != 0 ] || sandbox=(--no-sandbox) # Chromium's sandbox refuses root
+for theme in dark light; do
+	scheme=1
+	[ $theme = light ] || scheme=0
+	chromium-headless-shell "${sandbox[@]}" --disable-gpu --hide-scrollbars --user-data-dir="$work/browser" \
+		--window-size=1000,1240 --blink-settings=preferredColorScheme=$scheme \
+		--screenshot="$top/docs/report-$theme.png" "file://$work/report.html" 2>"$work/chromium.log" ||
+		{ cat "$work/chromium.log" >&2; exit 1; }
 done
