@@ -97,13 +97,14 @@ func TestImports(t *testing.T) {
 	const part = "fleetssh/cmd/fleetssh/internal/"
 	parts := map[string][]string{
 		"audit":       {"fleetssh", part + "display", part + "fold", part + "results", part + "selection", part + "termline"},
-		"display":     {"fleetssh", part + "exit", part + "flagvalue", part + "fold", part + "results", part + "selection", part + "termline", "fleetssh/hostset"},
+		"display":     {"fleetssh", part + "exit", part + "flagvalue", part + "fold", part + "fullscreen", part + "results", part + "selection", part + "termline", "fleetssh/hostset"},
 		"dshbak":      {part + "fold", part + "selection", part + "termline", "fleetssh/hostset"},
 		"exit":        {"fleetssh", part + "termline"},
 		"flagvalue":   nil,
 		"fleetshell":  {"fleetssh", part + "display", part + "exit", part + "journal", part + "results", part + "selection", part + "termline", part + "atomicfile", "fleetssh/hostset", "fleetssh/internal/shellquote"},
 		"explain":     {"fleetssh", part + "fold", part + "results", part + "selection", part + "settings", part + "termline", "fleetssh/hostset"},
 		"fold":        nil,
+		"fullscreen":  {"fleetssh", part + "fold", part + "results", part + "selection", part + "termline", "fleetssh/hostset", "fleetssh/internal/sanitize"},
 		"help":        {part + "exit", part + "journal", part + "termline", "fleetssh/hostset", "fleetssh/internal/account", "fleetssh/internal/knownhosts", "fleetssh/internal/nearest"},
 		"interrupt":   {part + "exit"},
 		"journal":     {"fleetssh/internal/nearest"},

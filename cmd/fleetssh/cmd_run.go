@@ -23,6 +23,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/localscript"
 	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/selection"
+	"fleetssh/cmd/fleetssh/internal/settings"
 	"fleetssh/cmd/fleetssh/internal/tty"
 	"fleetssh/sshconfig"
 )
@@ -118,6 +119,7 @@ func (o *runOptions) register(flags *pflag.FlagSet) {
 	o.safety.registerArgs(flags)
 	flags.BoolVar(&o.verbose, "verbose", false, "")
 	o.show.Register(flags)
+	flags.Lookup("ui").Annotations = map[string][]string{settings.NotInFile: nil} // scripts have no terminal
 	o.record.Register(flags)
 }
 
@@ -149,6 +151,11 @@ func (o *runOptions) run(ctx context.Context, c *app, args []string) error {
 	terminal := o.terminal(c)
 	if err := o.check(args, terminal); err != nil {
 		return err
+	}
+	if !o.safety.dryRun {
+		if err := o.show.CheckFullScreen(c.in, c.out); err != nil {
+			return err
+		}
 	}
 	if err := o.command(r, args); err != nil {
 		return err
@@ -185,7 +192,7 @@ func (o *runOptions) run(ctx context.Context, c *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	r.hosts, r.command, r.stdinUsed = hosts, command, o.stdin == "-" || o.script == "-"
+	r.hosts, r.command, r.stdinUsed = hosts, command, o.stdin == "-" || o.script == "-" || o.show.FullScreen
 	if err := r.validate(); err != nil {
 		return err
 	}
@@ -239,6 +246,9 @@ func (o *runOptions) check(args []string, terminal *tty.Terminal) error {
 	}
 	if err := o.show.Check(); err != nil {
 		return err
+	}
+	if o.show.FullScreen && (o.tty || o.stdin == "-" || o.script == "-") {
+		return exit.UsageError("", "--ui needs the terminal for itself: it cannot be combined with --tty, --stdin - or --script -")
 	}
 	if err := o.safety.check(); err != nil {
 		return err

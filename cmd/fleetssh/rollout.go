@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync/atomic"
 	"time"
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/fullscreen"
+	"fleetssh/cmd/fleetssh/internal/interrupt"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/results"
@@ -65,6 +68,17 @@ func (s *rollout) start(ctx context.Context, fanout int) (work context.Context, 
 		cancel()
 		stop()
 	}, nil
+}
+
+// fullScreen returns the configuration of --ui. ctx is the context of the program.
+func (s *rollout) fullScreen(ctx context.Context, command string, sizes []int) *fullscreen.Config {
+	c := &fullscreen.Config{
+		Screen: s.c.screen, Summary: s.summary, Command: command, Batches: sizes, Budget: fullscreen.Budget{Limited: s.limited, MaxFailed: s.maxFailed},
+		Ended: s.record.End, Interrupt: func() { interrupt.Press(ctx) }, Done: ctx.Done(),
+	}
+	c.In, _ = s.c.in.(*os.File) // both were checked
+	c.Out, _ = s.c.out.(*os.File)
+	return c
 }
 
 // runBatches calls do for each batch, whose first host is s.from, until too many hosts have failed or

@@ -8,6 +8,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/display"
+	"fleetssh/cmd/fleetssh/internal/interrupt"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/cmd/fleetssh/internal/localscript"
 	"fleetssh/cmd/fleetssh/internal/results"
@@ -56,7 +57,12 @@ func (r *runner) run(ctx context.Context, sizes []int) error {
 		if r.show == nil {
 			r.o.record.Simulated, r.o.record.JSON = r.c.redirect != nil, r.o.show.Format == "json"
 			r.record = r.o.record.Start(r.c.screen, r.summary, journal.Start{Command: r.title, Program: r.program})
-			r.show, endDisplay = r.o.show.Display(display.View{Screen: r.c.screen, Summary: r.summary, Command: r.title, Record: r.record.Wrap, Block: r.record.Blocks()})
+			v := display.View{Screen: r.c.screen, Summary: r.summary, Command: r.title, Record: r.record.Wrap, Block: r.record.Blocks()}
+			if r.o.show.FullScreen {
+				v.FullScreen = r.fullScreen(ctx, r.title, sizes)
+			}
+			r.show, endDisplay = r.o.show.Display(v)
+			interrupt.OnExit(ctx, endDisplay)
 		}
 		for ev := range events {
 			ev.Index += r.from

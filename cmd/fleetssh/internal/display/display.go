@@ -11,6 +11,7 @@ import (
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
+	"fleetssh/cmd/fleetssh/internal/fullscreen"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
@@ -30,6 +31,9 @@ type View struct {
 	Command string // as the user gave it
 	Label   bool   // lines begin with the name of their host
 	diff    bool   // with fold: show how outputs differ from the most common one
+	late    bool   // with fold: show all groups at the end
+
+	FullScreen *fullscreen.Config // for --ui; nil: not asked for
 
 	Record func(Display) Display         // wraps a display so that the run is recorded; nil: no record
 	Block  func(number int, hosts []int) // records a block of folded output, numbered from 1; nil: no record
@@ -52,6 +56,7 @@ type Flags struct {
 	outdir, errdir string
 	progress       string
 	color          string
+	FullScreen     bool
 }
 
 // Help is the help text of these flags.
@@ -73,6 +78,9 @@ const Help = `Output:
                             often, for logs; always is plain without a terminal.
                             Enter or Ctrl-\ lists the hosts that are not done,
                             and what each is doing
+      --ui                  use the whole terminal: hosts, groups of equal output,
+                            live output; ? lists the keys. It stays open until q;
+                            then the failures are shown, and all groups with -b
       --color WHEN          auto (on a terminal; NO_COLOR turns colours off,
                             CLICOLOR_FORCE on), always, never
 ` + TraceHelp
@@ -92,6 +100,7 @@ func (f *Flags) Register(flags *pflag.FlagSet) {
 	f.color = "auto"
 	flags.Var(flagvalue.Choice{To: &f.color, From: whenWords}, "color", "")
 	RegisterTrace(flags, "v")
+	flags.BoolVar(&f.FullScreen, "ui", false, "")
 }
 
 // RegisterForShell adds the flags that apply to fleetssh shell, which writes no output files and has
@@ -158,19 +167,26 @@ func SetColors(screen *termline.Screen, flags *pflag.FlagSet) {
 // to the output files, and then to the display of the format. end must be
 // called at the end of the run, whether the display was closed or not.
 func (f *Flags) Display(v View) (d Display, end func()) {
-	v.Label, v.diff = !f.noLabel, f.Diff
-	d, end = formats[f.Format](v), func() {}
-	if f.quiet {
+	v.Label, v.diff, v.late = !f.noLabel, f.Diff, v.FullScreen != nil
+	d = formats[f.Format](v)
+	if f.quiet || v.FullScreen != nil && f.Format == "stream" {
 		d = NewQuiet(v)
+	}
+	endStatus, endView := func() {}, func() {}
+	if v.FullScreen != nil {
+		d, endView = newCovered(v, d, f.Format)
 	}
 	if f.outdir != "" || f.errdir != "" {
 		d = newFiles(v, d, f.outdir, f.errdir)
 	}
 	if line := startStatus(v.Screen, f.progress, hostsStatus(v.Summary)); line != nil {
-		d, end = &withStatus{d, line}, line.end
+		d, endStatus = &withStatus{d, line}, line.end
 	}
 	if v.Record != nil {
 		d = v.Record(d)
 	}
-	return d, end
+	return d, func() {
+		endStatus()
+		endView()
+	}
 }

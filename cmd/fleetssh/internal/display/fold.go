@@ -19,7 +19,7 @@ type foldDisplay struct {
 	View
 	fold   *fold.Fold
 	failed bool         // a line could not be stored
-	groups []fold.Group // for the diff at the end
+	groups []fold.Group // to be shown at the end
 	blocks int          // how many blocks were shown
 }
 
@@ -53,7 +53,7 @@ func (d *foldDisplay) Finished(r *results.Result) {
 	}
 	d.fold.End(r.Index, status)
 	groups := d.fold.Complete()
-	if d.diff {
+	if d.diff || d.late {
 		d.groups = append(d.groups, groups...)
 		return
 	}
@@ -138,6 +138,10 @@ func (d *foldDisplay) lines(g fold.Group, s fold.Stream, show func(string)) {
 func (d *foldDisplay) Close() {
 	if d.diff {
 		d.differences()
+	} else {
+		for _, g := range d.groups {
+			d.group(g)
+		}
 	}
 	if err := d.fold.Close(); err != nil {
 		d.Screen.Message("fleetssh: warning: " + err.Error())

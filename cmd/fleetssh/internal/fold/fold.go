@@ -205,6 +205,25 @@ func (f *Fold) Host(i int) Group {
 	return Group{Hosts: []int{i}, fold: f, at: [2]*segment{h.at[Stdout].segment, h.at[Stderr].segment}}
 }
 
+// HostLines calls yield for the lines that a host has written to a stream so far, in their order, until it
+// returns false. It fails if they cannot be read back from the file.
+func (f *Fold) HostLines(i int, s Stream, yield func(string) bool) error {
+	p := &f.hosts[i].at[s]
+	return f.trees[s].eachLineTo(p.segment, p.line, yield)
+}
+
+// Groups returns the groups of the hosts that have ended so far, also those that other hosts can still
+// join, the largest first. Their hosts change with the next call of End.
+func (f *Fold) Groups() []Group {
+	groups := make([]Group, 0, len(f.groups))
+	for _, g := range f.groups {
+		slices.Sort(g.hosts)
+		groups = append(groups, Group{Hosts: g.hosts, Status: g.status, fold: f, at: g.at})
+	}
+	slices.SortFunc(groups, compare)
+	return groups
+}
+
 // Complete returns the groups that no other host can join, each once, the largest first.
 func (f *Fold) Complete() []Group {
 	if len(f.complete) == 0 {

@@ -315,3 +315,51 @@ func BenchmarkLine(b *testing.B) {
 		}
 	}
 }
+
+// Groups and the output of a host can be read while hosts still write.
+func TestReadingMeanwhile(t *testing.T) {
+	t.Parallel()
+	f := New(4)
+	defer f.Close()
+	write(t, f, 0, Stdout, "a", "b")
+	write(t, f, 1, Stdout, "a", "b", "c")
+	write(t, f, 2, Stdout, "a")
+	write(t, f, 3, Stderr, "e")
+	check := func(host int, s Stream, want ...string) {
+		t.Helper()
+		var got []string
+		if err := f.HostLines(host, s, func(l string) bool { got = append(got, l); return true }); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("host %d: %v, want %v", host, got, want)
+		}
+	}
+	check(0, Stdout, "a", "b")
+	check(1, Stdout, "a", "b", "c")
+	check(2, Stdout, "a")
+	check(2, Stderr)
+	check(3, Stderr, "e")
+	f.End(1, "")
+	f.End(0, "")
+	if got := hostsOf(f.Groups()); got != "[[0] [1]]" {
+		t.Errorf("groups %s", got)
+	}
+	write(t, f, 2, Stdout, "x") // splits what host 1 wrote
+	check(1, Stdout, "a", "b", "c")
+	check(0, Stdout, "a", "b")
+	write(t, f, 3, Stdout, "a", "b")
+	f.End(2, "")
+	f.End(3, "failed")
+	if got := hostsOf(f.Groups()); got != "[[0] [1] [2] [3]]" {
+		t.Errorf("groups %s", got)
+	}
+	if got := f.Groups()[3].Status; got != "failed" {
+		t.Errorf("status %q", got)
+	}
+	var first []string
+	f.HostLines(1, Stdout, func(l string) bool { first = append(first, l); return false })
+	if !slices.Equal(first, []string{"a"}) {
+		t.Errorf("after the first line: %v", first)
+	}
+}

@@ -138,13 +138,24 @@ func (s *segment) close(free func(*group)) {
 
 // eachLine calls yield for the lines from the root to the end of s.
 func (t *tree) eachLine(s *segment, yield func(string) bool) error {
+	return t.eachLineTo(s, len(s.lines), yield)
+}
+
+// eachLineTo calls yield for the lines from the root to the line n of s. A host that has ended may count
+// more lines than s has: s may have been split since.
+func (t *tree) eachLineTo(s *segment, n int, yield func(string) bool) error {
+	end := s
 	var path []*segment
 	for ; s != nil; s = s.parent {
 		path = append(path, s)
 	}
 	read := lineReader{text: t.text}
 	for i := len(path) - 1; i >= 0; i-- {
-		for _, l := range path[i].lines {
+		lines := path[i].lines
+		if path[i] == end {
+			lines = lines[:min(n, len(lines))]
+		}
+		for _, l := range lines {
 			line, err := read.get(l)
 			if err != nil {
 				return err

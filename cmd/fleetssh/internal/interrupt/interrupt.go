@@ -36,7 +36,7 @@ func Context(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 2)
 	ends := terminationSignals()
-	i := &interrupts{}
+	i := &interrupts{signals: signals}
 	signal.Notify(signals, append(ends, os.Interrupt)...)
 	signal.Ignore(syscall.SIGPIPE)
 	go func() {
@@ -48,6 +48,7 @@ func Context(parent context.Context) (ctx context.Context, stop func()) {
 		}()
 		for range signals {
 			if time.Since(first) > Doubled {
+				i.leave()
 				os.Exit(exit.Interrupted)
 			}
 		}
@@ -66,9 +67,11 @@ type interruptsKey struct{}
 // interrupts lets dialogues and reports change how signals end a context.
 type interrupts struct {
 	exclude func() // stops interrupts from ending the context
+	signals chan os.Signal
 
 	mu     sync.Mutex // protects what follows
 	before func()     // called before the context ends; nil: nothing is called
+	last   func()     // called before the process ends at once; nil: nothing is called
 }
 
 // reportGrace is how long a report may delay the end of the context. Nothing is shown while a question
@@ -91,6 +94,48 @@ func (i *interrupts) report() {
 	select {
 	case <-done:
 	case <-time.After(reportGrace):
+	}
+}
+
+// leaveGrace is how long a function may delay the end of the process.
+const leaveGrace = time.Second
+
+// leave calls last, and waits for it no longer than leaveGrace.
+func (i *interrupts) leave() {
+	i.mu.Lock()
+	last := i.last
+	i.mu.Unlock()
+	if last == nil {
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		last()
+	}()
+	select {
+	case <-done:
+	case <-time.After(leaveGrace):
+	}
+}
+
+// OnExit makes the second signal call restore before it ends the process: the terminal may be in another
+// mode. It must be possible to call restore at any time.
+func OnExit(ctx context.Context, restore func()) {
+	if i, ok := ctx.Value(interruptsKey{}).(*interrupts); ok {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		i.last = restore
+	}
+}
+
+// Press does what Ctrl-C does, on a terminal that does not turn it into a signal.
+func Press(ctx context.Context) {
+	if i, ok := ctx.Value(interruptsKey{}).(*interrupts); ok {
+		select {
+		case i.signals <- os.Interrupt:
+		default: // two signals wait already
+		}
 	}
 }
 

@@ -79,7 +79,7 @@ func CheckReport(name string) error {
 // notRepeated are the flags that do not apply when a run is repeated. fileFlags are the flags that name
 // files, which are recorded with absolute paths.
 var (
-	notRepeated = []string{"hosts", "exclude", "group", "all", "where", "limit", "pick", "dry-run", "yes", "report", "no-record", "config", "help"}
+	notRepeated = []string{"hosts", "exclude", "group", "all", "where", "limit", "pick", "dry-run", "yes", "report", "no-record", "config", "help", "ui"}
 	fileFlags   = []string{"identity", "cert", "password-file", "sudo-password-file", "known-hosts", "ssh-config", "keytab", "stdin", "script", "args-file", "inventory", "hostfile", "outdir", "errdir"}
 )
 
@@ -266,6 +266,9 @@ func (r *Recorder) Blocks() func(number int, hosts []int) {
 
 // block records which hosts share a block of folded output.
 func (r *Recorder) block(number int, hosts []int) { r.warn(r.writer.Block(number, hosts)) }
+
+// End closes the record when all hosts have ended. Further calls do nothing.
+func (r *Recorder) End() { r.closeWriter() }
 
 // closeWriter closes the record. Further calls do nothing.
 func (r *Recorder) closeWriter() {

@@ -150,7 +150,7 @@ func (o *Outstanding) groups(work []fleetssh.Progress, now time.Time) []*activit
 	var groups []*activityGroup
 	byText := make(map[string]*activityGroup)
 	for _, p := range work {
-		text, since := activity(p), now.Sub(p.Since)
+		text, since := Activity(p), now.Sub(p.Since)
 		g := byText[text]
 		if g == nil {
 			g = &activityGroup{activity: text, from: since, to: since}
@@ -207,8 +207,8 @@ var activities = map[fleetssh.Phase]string{
 	fleetssh.PhaseStart: "starting the command", fleetssh.PhaseRun: "running", fleetssh.PhaseCopy: "copying", fleetssh.PhaseScan: "scanning its keys",
 }
 
-// activity returns what a host is doing.
-func activity(p fleetssh.Progress) string {
+// Activity returns what a host is doing.
+func Activity(p fleetssh.Progress) string {
 	text, ok := activities[p.Phase]
 	if !ok {
 		text = string(p.Phase)

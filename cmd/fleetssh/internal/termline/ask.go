@@ -103,6 +103,7 @@ func readLine(from io.Reader) (string, error) {
 // work on hosts goes on meanwhile, until the streams hold heldSize of output.
 func (s *Screen) lock() (release func()) {
 	s.asking.Lock()
+	back := s.leaveCover()
 	s.out.hold()
 	if s.err != s.out {
 		s.err.hold()
@@ -112,6 +113,7 @@ func (s *Screen) lock() (release func()) {
 	}
 	return func() {
 		defer s.asking.Unlock()
+		defer back()
 		if s.status != nil {
 			s.status.hold(false)
 		}

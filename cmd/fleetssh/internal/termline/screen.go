@@ -17,6 +17,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/term"
 )
@@ -24,8 +25,9 @@ import (
 // Screen is the output of a command. It is safe for concurrent use.
 type Screen struct {
 	out, err *stream
-	status   *status    // nil: standard error is not a terminal, or one that cannot erase
-	asking   sync.Mutex // held while a question is put to the user or the terminal is lent
+	status   *status               // nil: standard error is not a terminal, or one that cannot erase
+	asking   sync.Mutex            // held while a question is put to the user or the terminal is lent
+	cover    atomic.Pointer[Cover] // the view that covers the terminal; nil: none
 }
 
 // New returns a screen over the two streams of a process.
@@ -71,15 +73,19 @@ func (s *Screen) Print(text []byte) { s.out.raw(text) }
 func (s *Screen) Message(line string) {
 	before, lead, rest := splitLead(line)
 	s.err.line(before+s.err.paint(lead.Style, lead.Text), rest, true)
+	s.notice(line)
 }
 
 // Styled does the same with the styles of spans.
 func (s *Screen) Styled(spans ...Span) {
 	var line strings.Builder
+	var text strings.Builder
 	for _, span := range spans {
 		line.WriteString(s.err.paint(span.Style, Visible(span.Text)))
+		text.WriteString(span.Text)
 	}
 	s.err.line(line.String(), "", true)
+	s.notice(text.String())
 }
 
 // Terminals reports which of the streams are terminals.

@@ -15,10 +15,11 @@ import (
 type status struct {
 	err *stream // where it is shown
 
-	mu    sync.Mutex // protects what follows, and is held while a terminal is written to
-	spans []Span
-	shown bool
-	held  bool // nothing is shown
+	mu      sync.Mutex // protects what follows, and is held while a terminal is written to
+	spans   []Span
+	shown   bool
+	held    bool // nothing is shown
+	covered bool // nothing is shown either: a view covers the terminal
 }
 
 // Span is a piece of the status line.
@@ -92,7 +93,7 @@ func (st *status) hold(held bool) {
 
 // draw shows the line again. mu must be held.
 func (st *status) draw() {
-	if len(st.spans) == 0 || st.held {
+	if len(st.spans) == 0 || st.held || st.covered {
 		return
 	}
 	room := st.width()

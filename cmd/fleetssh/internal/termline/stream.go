@@ -29,6 +29,8 @@ type stream struct {
 	reported bool
 	held     bool
 	released *sync.Cond // nil until the output is held back for the first time
+	covered  bool       // output waits in buf, because a view covers the terminal
+	lost     int        // lines that were dropped meanwhile
 }
 
 func newStream(w io.Writer) *stream { return &stream{w: w, terminal: isTerminal(w)} }
@@ -67,6 +69,8 @@ func (s *stream) raw(text []byte) {
 // reader that does not read blocks all output from then on, as with any command.
 func (s *stream) scheduleFlush() {
 	switch {
+	case s.covered:
+		s.keep()
 	case s.held:
 		for s.held && len(s.buf) >= heldSize {
 			s.released.Wait()
@@ -125,7 +129,7 @@ func (s *stream) close() error {
 
 // write writes the buffer in one call, unless the output is held back.
 func (s *stream) write() {
-	if s.held {
+	if s.held || s.covered {
 		return
 	}
 	if len(s.buf) > 0 && s.err == nil {

@@ -93,3 +93,6 @@ func (s *stream) paint(style Style, text string) string {
 	}
 	return "\x1b[" + codes[style] + "m" + text + "\x1b[0m"
 }
+
+// Colored reports whether standard output shows colours.
+func (s *Screen) Colored() bool { return s.out.colored }

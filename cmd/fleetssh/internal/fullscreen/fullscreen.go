@@ -1,0 +1,288 @@
+// Package fullscreen shows a run on the whole terminal: a grid with a cell for each host, the groups of
+// equal output with the odd ones first, and the last lines of the chosen host or group.
+//
+// The events of the run change a fleet, keys change a model, and a view of both is drawn at most seven
+// times a second. Only View knows the terminal.
+package fullscreen
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/colorprofile"
+	"golang.org/x/term"
+
+	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/results"
+	"fleetssh/cmd/fleetssh/internal/termline"
+)
+
+// Budget is how many hosts may fail.
+type Budget struct {
+	Limited   bool
+	MaxFailed int
+}
+
+// Config says what a view shows, and where.
+type Config struct {
+	In, Out *os.File // the terminal
+	Screen  *termline.Screen
+	Summary *results.Summary
+	Command string // as the user gave it
+	Batches []int  // how many hosts each batch has; nil: there are none
+	Budget  Budget
+
+	Ended     func()          // is called when all hosts have ended, before the user closes the view; nil: it is not
+	Interrupt func()          // is called for Ctrl-C
+	Done      <-chan struct{} // closed when the program is told to end
+}
+
+const (
+	// redrawEvery is the shortest time between two drawings, and idleEvery the longest while a run
+	// goes on. A drawing that takes long is followed by a pause of restFactor times as long, at most
+	// longestRest, so that it costs a small part of a processor.
+	redrawEvery = 150 * time.Millisecond
+	idleEvery   = 500 * time.Millisecond
+	restFactor  = 100
+	longestRest = 3 * time.Second
+	// framesPerSecond is how soon a key shows.
+	framesPerSecond = 12
+
+	// endLimit is how long a terminal that takes no output may delay the end of the view.
+	endLimit = 2 * time.Second
+)
+
+// View is a run on the whole terminal. Show and Finished are called by one goroutine.
+type View struct {
+	Config
+	fleet   *fleet
+	program *tea.Program
+	before  *term.State // of the terminal
+	uncover func()
+
+	changed chan struct{} // holds a token if something has changed since the last drawing
+	cost    atomic.Int64  // nanoseconds that the last drawing took
+	leaving atomic.Bool   // the view ends
+	ended   chan struct{} // closed when the terminal is as it was
+	paced   chan struct{} // closed when nothing is drawn any more
+	once    sync.Once
+}
+
+// Check returns why a view cannot be shown on a terminal.
+func Check(in, out any) error {
+	for _, stream := range []any{in, out} {
+		if f, ok := stream.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+			return errors.New("standard input and standard output must be a terminal")
+		}
+	}
+	if name := os.Getenv("TERM"); name == "dumb" || name == "" && os.PathSeparator == '/' {
+		return errors.New("the terminal cannot show it (TERM is \"" + name + "\")")
+	}
+	return nil
+}
+
+// Start covers the terminal with a view. End must be called.
+func Start(c Config) (*View, error) {
+	before, err := term.GetState(int(c.In.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	v := &View{
+		Config: c, fleet: newFleet(c.Summary, c.Batches, c.Budget), before: before,
+		changed: make(chan struct{}, 1), ended: make(chan struct{}), paced: make(chan struct{}),
+	}
+	width, height, err := term.GetSize(int(c.Out.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	profile := colorprofile.Ascii
+	if c.Screen.Colored() {
+		profile = colorprofile.ANSI
+	}
+	v.program = tea.NewProgram(&program{v: v, model: newModel(v.fleet, width, height)},
+		tea.WithInput(c.In), tea.WithOutput(c.Out), tea.WithColorProfile(profile), tea.WithoutSignalHandler(), tea.WithFPS(framesPerSecond))
+	v.uncover = c.Screen.SetCover(termline.Cover{Leave: v.leave, Return: v.comeBack, Notice: v.tell})
+	go v.run()
+	go v.pace()
+	return v, nil
+}
+
+// run shows the view until the user closes it, or End is called.
+func (v *View) run() {
+	defer close(v.ended)
+	_, err := v.program.Run()
+	failed := err != nil && !v.leaving.Swap(true)
+	_ = term.Restore(int(v.In.Fd()), v.before) // fails if the terminal is gone
+	v.uncover()
+	switch over := v.over(); {
+	case failed:
+		v.Screen.Message("fleetssh: error: the full-screen view has failed, the run continues: " + err.Error())
+	case !over:
+		v.Screen.Message("fleetssh: the view is closed, the run continues")
+	}
+}
+
+// over reports whether the run has ended.
+func (v *View) over() bool {
+	v.fleet.mu.Lock()
+	defer v.fleet.mu.Unlock()
+	return v.fleet.over
+}
+
+// pace draws when something has changed, and now and then, because time passes.
+func (v *View) pace() {
+	defer close(v.paced)
+	idle := time.NewTicker(idleEvery)
+	defer idle.Stop()
+	for {
+		select {
+		case <-v.changed:
+		case <-idle.C:
+			if v.over() {
+				continue
+			}
+		case <-v.ended:
+			return
+		}
+		if o := v.Summary.Outstanding; o != nil && o.Working != nil {
+			v.fleet.working(o.Working())
+		}
+		v.program.Send(redraw{})
+		rest := min(max(redrawEvery, restFactor*time.Duration(v.cost.Load())), longestRest)
+		select {
+		case <-time.After(rest):
+		case <-v.ended:
+			return
+		}
+	}
+}
+
+// touch makes the view be drawn again.
+func (v *View) touch() {
+	select {
+	case v.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Show adds an event.
+func (v *View) Show(ev fleetssh.Event) {
+	if v.leaving.Load() {
+		return
+	}
+	v.fleet.show(ev)
+	v.touch()
+}
+
+// Finished adds the result of a host.
+func (v *View) Finished(r *results.Result) {
+	if v.leaving.Load() {
+		return
+	}
+	v.fleet.finished(r, time.Now())
+	v.touch()
+}
+
+// tell shows a message of the program.
+func (v *View) tell(line string) {
+	v.fleet.tell(line)
+	v.touch()
+}
+
+// Wait ends the run, and waits until the user closes the view, or the program is told to end.
+func (v *View) Wait() {
+	v.fleet.finish(time.Now())
+	v.touch()
+	if v.Ended != nil {
+		v.Ended()
+	}
+	select {
+	case <-v.ended:
+	case <-v.Done:
+	}
+}
+
+// End restores the terminal, and shows what the screen has kept meanwhile. It may be called twice, and
+// concurrently.
+func (v *View) End() {
+	v.once.Do(func() {
+		v.fleet.finish(time.Now())
+		v.leaving.Store(true)
+		go v.program.Quit() // waits while a drawing waits for the terminal
+		select {
+		case <-v.ended:
+		case <-time.After(endLimit):
+			go v.program.Kill()
+			select {
+			case <-v.ended:
+			case <-time.After(endLimit):
+				return // the process ends next; the terminal takes nothing
+			}
+		}
+		<-v.paced
+		if err := v.fleet.close(); err != nil {
+			v.Screen.Message("fleetssh: warning: " + err.Error())
+		}
+	})
+}
+
+// leave gives the terminal to a question.
+func (v *View) leave() {
+	if !v.leaving.Load() {
+		_ = v.program.ReleaseTerminal() // if the terminal is gone, the question fails
+	}
+}
+
+// comeBack takes the terminal again.
+func (v *View) comeBack() {
+	if !v.leaving.Load() {
+		_ = v.program.RestoreTerminal() // if the terminal is gone, its signal ends the run
+	}
+}
+
+// redraw is the message that makes the program draw.
+type redraw struct{}
+
+// program connects a model with the terminal.
+type program struct {
+	v     *View
+	model *model
+}
+
+func (p *program) Init() tea.Cmd { return nil }
+
+func (p *program) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	switch msg := msg.(type) {
+	case tea.WindowSizeMsg:
+		p.model.width, p.model.height = msg.Width, msg.Height
+	case tea.PasteMsg:
+		p.model.key("", msg.Content)
+	case tea.KeyPressMsg:
+		switch p.model.key(msg.String(), msg.Text) {
+		case leave:
+			p.v.leaving.Store(true)
+			return p, tea.Quit
+		case interrupt:
+			if p.v.over() {
+				p.v.leaving.Store(true)
+				return p, tea.Quit
+			}
+			p.v.Interrupt()
+		case suspend:
+			return p, tea.Suspend
+		}
+	}
+	return p, nil
+}
+
+func (p *program) View() tea.View {
+	begun := time.Now()
+	view := tea.NewView(p.model.view(p.v.Command, begun))
+	view.AltScreen = true
+	p.v.cost.Store(int64(time.Since(begun)))
+	return view
+}
