@@ -21,11 +21,14 @@ const hostsHelp = `Show which hosts an expression matches. No host is contacted.
   fleetssh hosts -w 'rack[1-3]n[0-9]!rack2n[0-4]' --fold
   fleetssh hosts --inventory hosts.ini -g web --count
   fleetssh hosts -w web[1-100] --split 4
+  fleetssh hosts -F site.cfg -w 'web*' --fold
   cut -d: -f1 failed.txt | fleetssh hosts -w - --fold
 
 usage: fleetssh hosts [options] [EXPR...]
 
-` + selection.ExprHelp + `
+` + selection.ExprHelp + `  -F, --ssh-config FILE     configuration of ssh whose hosts web* matches
+                            (~/.ssh/config and the system's); none: no file
+
 Output (by default one host per line):
       --fold                one expression, as short as possible
       --count               the number of hosts
@@ -44,6 +47,7 @@ type hostsOptions struct {
 
 func (o *hostsOptions) register(flags *pflag.FlagSet) {
 	o.sel.Register(flags)
+	flags.StringVarP(&o.sel.Config, "ssh-config", "F", "", "")
 	flags.BoolVar(&o.fold, "fold", false, "")
 	flags.BoolVar(&o.count, "count", false, "")
 	flags.Var(flagvalue.Number{To: &o.split, Min: 1, Max: 1_000_000}, "split", "")
@@ -80,12 +84,12 @@ func (o *hostsOptions) check(flags *pflag.FlagSet, args []string) error {
 		return exit.UsageError("", "--fold, --count, --split and --groups exclude each other")
 	}
 	if !o.groups {
-		return nil
+		return o.sel.CheckConfig()
 	}
 	if len(args) > 0 {
 		return exit.UsageError("", "--groups shows all groups of the inventory, and takes no hosts")
 	}
-	return refuse(flags, "--groups shows all groups of the inventory", "hosts", "exclude", "group", "all", "where", "limit", "pick")
+	return refuse(flags, "--groups shows all groups of the inventory", "hosts", "exclude", "group", "all", "where", "limit", "pick", "ssh-config")
 }
 
 func (o *hostsOptions) run(_ context.Context, c *app) error {

@@ -171,7 +171,7 @@ func (t *Summary) keyHint(g *Group) string {
 	}
 	k := g.First.Problem.Key
 	if k.Hop != "" && flags != nil {
-		flags = &selection.Flags{Config: flags.Config, KnownHosts: flags.KnownHosts} // the other flags do not apply to hops
+		flags = &selection.Flags{ExprFlags: selection.ExprFlags{Config: flags.Config}, KnownHosts: flags.KnownHosts} // the others do not apply to hops
 	}
 	return TrustHint(flags, k, names)
 }

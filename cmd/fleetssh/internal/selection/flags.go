@@ -27,7 +27,6 @@ type Flags struct {
 	KnownHosts      string
 	ipv4, ipv6      bool
 	route           routeFlags
-	Config          string   // a file in the format of ssh_config
 	options         []string // lines of ssh_config
 	passwordsDiffer bool     // hosts have different passwords
 
@@ -148,9 +147,6 @@ func (f *Flags) Hosts(ctx context.Context, env *Env, quiet bool) ([]Host, error)
 		env.Screen.Message("fleetssh: warning: --known-hosts has no effect with --host-key insecure, which accepts any key")
 	}
 	f.Prepare(env)
-	if f.sshConfigNames != nil {
-		f.sshConfigNames = func() []string { return NamesInSSHConfig(f.Config) }
-	}
 	entries, err := f.Select(base)
 	if err != nil {
 		return nil, err

@@ -28,6 +28,7 @@ type ExprFlags struct {
 	where                  []string
 	limit                  string
 	pick                   int
+	Config                 string // a file in the format of ssh_config, in place of the user's; "none": no file
 
 	stdin          io.Reader                                           // for "-"
 	inventory      *inventory.Inventory                                // once read
@@ -81,7 +82,7 @@ func (f *ExprFlags) Register(flags *pflag.FlagSet) {
 func (f *ExprFlags) Prepare(env *Env) {
 	f.stdin, f.recorded, f.warn = env.In, env.Recorded, env.Warn
 	if env.Redirect == nil { // the demo is the same everywhere
-		f.sshConfigNames = func() []string { return NamesInSSHConfig("") }
+		f.sshConfigNames = func() []string { return NamesInSSHConfig(f.Config) }
 	}
 }
 

@@ -231,6 +231,19 @@ func (k *SSHConfig) Lines(e *Host, login string) ([]ConfigLine, error) {
 	return lines, nil
 }
 
+// CheckConfig returns an error if the file of -F cannot be read. Verbs that contact no host need only the
+// names in it, which nobody would miss.
+func (f *ExprFlags) CheckConfig() error {
+	if f.Config == "" {
+		return nil
+	}
+	_, err := sshconfig.Load(f.Config)
+	if err != nil {
+		return ConfigError(err)
+	}
+	return nil
+}
+
 // NamesInSSHConfig returns the hosts that an ssh_config file names without wildcards. An empty path
 // means the files of the user and of the system. A file that cannot be read has no names: the verbs
 // that need its settings report the error.
