@@ -30,6 +30,9 @@ Output:
                             differ, when all are done (default)
                             json: one object per line, with everything
       --verbose             stream: also some lines per host, when it is done
+      --progress WHEN       a status line on standard error: auto (on a terminal),
+                            always, never, or plain: a line every 10s, later less
+                            often, for logs
 ` + display.TraceHelp + `
 The table has the versions of the servers, the algorithms that client and server
 agreed on, the kinds of host keys, and the methods and keys that were accepted.
@@ -44,9 +47,10 @@ DUR is 10 or 10s for seconds, 500ms, 2m.
 
 // checkOptions are the flags of check.
 type checkOptions struct {
-	hosts   selection.Flags
-	format  string
-	verbose bool
+	hosts    selection.Flags
+	format   string
+	verbose  bool
+	progress string
 }
 
 func (o *checkOptions) register(flags *pflag.FlagSet) {
@@ -54,6 +58,7 @@ func (o *checkOptions) register(flags *pflag.FlagSet) {
 	registerFormat(flags, &o.format)
 	flags.BoolVar(&o.verbose, "verbose", false, "")
 	display.RegisterTrace(flags, "v")
+	display.RegisterProgress(flags, &o.progress)
 }
 
 func newCheck(c *app) *cobra.Command {
@@ -97,9 +102,12 @@ func (o *checkOptions) run(ctx context.Context, c *app) error {
 	case !folds:
 		show = audit.ShowHost(c.screen, t)
 	}
+	endStatus := display.StartStatus(c.screen, o.progress, t)
+	defer endStatus()
 	for r := range logIns(checkCtx, client) {
 		show(t.AddResult(r))
 	}
+	endStatus()
 	t.Interrupted = ctx.Err() != nil
 	if err := c.screen.Failure(); err != nil && !t.Interrupted {
 		return exit.OutputError(err)

@@ -146,6 +146,9 @@ func TestBrowser(t *testing.T) {
 	for i := range 5 {
 		d.Variants = append(d.Variants, Variant{Hosts: fmt.Sprintf("odd%d", i), Count: 1, Stdout: fmt.Sprintf("restarted\nstrange %d\n", i)})
 	}
+	long := strings.Repeat("web12,", 100) // no spaces
+	d.Command, d.Groups[0].Hosts, d.Groups[0].Reason, d.Hosts[3].Message = d.Command+long, long, long, d.Hosts[3].Message+long
+	d.Variants[0].Hosts, d.Variants[0].Stdout = long, long
 	whole := openPage(t, d)
 	part := func(name string, test func(b *tab)) {
 		t.Run(name, func(t *testing.T) { test(&tab{t, whole.ctx}) }) // one after the other, in the same tab

@@ -73,7 +73,7 @@ func TestSections(t *testing.T) {
 	t.Parallel()
 	text := write(t, fleet(100))
 	for _, want := range []string{
-		`<h1><code>systemctl restart nginx &amp;&amp; uname -r</code></h1>`, `100 hosts, 42.00 s`,
+		`aria-label="Command">systemctl restart nginx &amp;&amp; uname -r</code></h1>`, `100 hosts, 42.00 s`,
 		`<dt>ok</dt><dd>90</dd>`, `<dt>failed</dt><dd>5</dd>`,
 		`id="outcomes"`, `id="failures"`, `id="output"`, `id="timeline"`, `id="slowest"`, `id="hosts"`,
 		`<strong>Hint:</strong> is sshd running there?`, `(first host; others differ)`, `<li>shown ssh-ed25519 SHA256:abc</li>`,
