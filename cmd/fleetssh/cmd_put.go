@@ -17,6 +17,7 @@ const putHelp = `Copy files and directories to all hosts.
   fleetssh put -w web[1-20] --resume disk.img /var/tmp
   make-config | fleetssh put -w web[1-20] - app.conf
   fleetssh put -w web[1-20] --sudo --mode 0640 --backup app.conf /etc/app.conf
+  fleetssh put -w web[1-20] --check --diff app.conf /etc/app.conf
 
 usage: fleetssh put [options] LOCAL... REMOTE
 
@@ -31,6 +32,7 @@ file in it is called stdin.
 
 ` + copyHelp + `
 ` + installHelp + `
+` + checkFilesHelp + `
 ` + selection.Help + `
 ` + copySafetyHelp + `
 ` + display.CopyHelp + `

@@ -28,8 +28,11 @@ type copyOptions struct {
 	timeout                time.Duration
 
 	installFlags installFlags // of put
-	stdin        bool         // put copies standard input
-	stdinFile    string       // where it is, once it has been read
+	compare      bool         // put compares only
+	diff         bool         // and shows what differs
+	flags        *pflag.FlagSet
+	stdin        bool   // put copies standard input
+	stdinFile    string // where it is, once it has been read
 	sudoPassword func(context.Context, fleetssh.HostConfig) (string, error)
 
 	safety safetyFlags
@@ -96,6 +99,8 @@ func (o *copyOptions) register(flags *pflag.FlagSet) {
 	flags.VarP(flagvalue.Duration{To: &o.timeout}, "timeout", "u", "")
 	if o.verb == "put" {
 		o.installFlags.register(flags)
+		flags.BoolVar(&o.compare, "check", false, "")
+		flags.BoolVar(&o.diff, "diff", false, "")
 	}
 	o.safety.register(flags)
 	o.safety.registerArgs(flags)
@@ -113,7 +118,8 @@ func newCopy(c *app, verb, help string) *cobra.Command {
 			if err := refuseForAgent(cmd.Flags()); err != nil {
 				return err
 			}
-			o.record.Capture(cmd.Flags(), c.settings)
+			o.flags = cmd.Flags()
+			o.record.Capture(o.flags, c.settings)
 			return o.run(cmd.Context(), c, args)
 		},
 	}
@@ -144,6 +150,9 @@ func (o *copyOptions) run(ctx context.Context, c *app, args []string) error {
 	plan, err := o.plan(args, hosts)
 	if err != nil {
 		return err
+	}
+	if o.compare {
+		return o.runCheck(ctx, c, plan)
 	}
 	sizes, err := o.safety.batchSizes(len(hosts))
 	if err != nil {
@@ -183,6 +192,9 @@ func (o *copyOptions) check(args []string) error {
 		return exit.UsageError("add -r", "--delete needs -r")
 	case o.protocol == "scp" && (o.resume || o.remove):
 		return exit.UsageError("", "--resume and --delete need --protocol sftp")
+	}
+	if err := o.checkComparison(); err != nil {
+		return err
 	}
 	if err := o.installFlags.check(o); err != nil {
 		return err

@@ -191,6 +191,12 @@ func TestPutInstallSSHD(t *testing.T) {
 			t.Errorf("%v, %v", kept, err)
 		}
 	}
+	for mode, want := range map[string]string{"0601": "the same: 1 file\n", "0644": remote + ": mode 0601, want 0644\n"} {
+		code, out, errOut := f.run(t.Context(), "put", "-x", "127.0.0.2", "--check", "--sudo", "--mode", mode, "--owner", "nobody", local, remote)
+		if out != "127.0.0.1: "+want || (code == exit.OK) != (mode == "0601") {
+			t.Errorf("%d: %q %q", code, out, errOut)
+		}
+	}
 	code, out, _ := f.run(t.Context(), "put", "-x", "127.0.0.2", "--sudo", "--owner", "no-such-user", local, remote)
 	if code != exit.Command || !strings.Contains(out, "0 files") {
 		t.Errorf("%d: %q", code, out)

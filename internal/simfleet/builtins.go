@@ -137,6 +137,9 @@ func subshell(p *process) Status {
 			if len(args) < 2 {
 				return p.fail(2, "0: -c requires an argument")
 			}
+			if strings.HasPrefix(args[1], compareProgram) && len(args) > 2 {
+				return p.compareFiles(args[3:])
+			}
 			sh.args = args[2:]
 			if text, ok := p.script(args[1]); ok {
 				return sh.run(text)

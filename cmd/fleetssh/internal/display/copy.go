@@ -81,6 +81,15 @@ func (f *CopyFlags) Check() error {
 	return nil
 }
 
+// Quiet reports whether only failures are to be shown.
+func (f *CopyFlags) Quiet() bool { return f.quiet }
+
+// Status starts the status line of work that only counts hosts. end must be called at its end, and may be
+// called twice.
+func (f *CopyFlags) Status(v View) (end func()) {
+	return startStatus(v.Screen, f.status, hostsStatus(v.Summary)).end
+}
+
 // Display returns the display of a copy with its decorators. An event goes to the record first, then
 // to the status line, and then to the display of the format. end must be called at the end of the
 // copy, whether the display was closed or not.

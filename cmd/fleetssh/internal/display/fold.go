@@ -182,23 +182,23 @@ func (d *foldDisplay) differences() {
 			d.Screen.Out(d.Screen.Paint(termline.Heading, BlockRule(d.blocks)), "")
 		}
 		for line := range strings.Lines(difference) {
-			d.diffLine(strings.TrimSuffix(line, "\n"))
+			ShowDiffLine(d.Screen, strings.TrimSuffix(line, "\n"))
 		}
 	}
 }
 
-// diffLine shows a line of a diff.
-func (d *foldDisplay) diffLine(line string) {
+// ShowDiffLine shows a line of a diff.
+func ShowDiffLine(screen *termline.Screen, line string) {
 	mark, rest := line[:min(1, len(line))], line[min(1, len(line)):]
 	switch {
 	case strings.HasPrefix(line, "--- "), strings.HasPrefix(line, "+++ "), strings.HasPrefix(line, "@@ "):
-		d.Screen.Out("", line)
+		screen.Out("", line)
 	case mark == "+":
-		d.Screen.Out(d.Screen.Paint(termline.Added, mark), rest)
+		screen.Out(screen.Paint(termline.Added, mark), rest)
 	case mark == "-":
-		d.Screen.Out(d.Screen.Paint(termline.Removed, mark), rest)
+		screen.Out(screen.Paint(termline.Removed, mark), rest)
 	default:
-		d.Screen.Out("", line)
+		screen.Out("", line)
 	}
 }
 

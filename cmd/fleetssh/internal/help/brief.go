@@ -22,7 +22,7 @@ const maxBrief = 24
 // briefFlags are the options that most people need, by verb.
 var briefFlags = map[string]string{
 	"run":          "hosts exclude inventory login identity jump sudo timeout script fold batch",
-	"put":          "hosts recursive preserve verify delete sudo owner mode backup batch",
+	"put":          "hosts recursive preserve delete sudo owner mode backup check diff batch",
 	"get":          "hosts recursive preserve resume verify login jump timeout",
 	"shell":        "hosts exclude inventory login jump fold",
 	"tunnel":       "hosts local remote dynamic each serve jump",
@@ -55,6 +55,8 @@ var briefTexts = map[string]string{
 	"every":                     "least time between two logins on a host (5s)",
 	"gate":                      "run COMMAND on each batch, and stop if it fails",
 	"reboot command":            "reboot with LINE",
+	"put check":                 "copy nothing; show what differs (exit code 5)",
+	"put diff":                  "with --check: show what the copy would change",
 	"put delete":                "with -r: delete there what the source does not have",
 	"put sudo":                  "install the files as root, complete and in one step",
 	"rerun include-unknown":     "also hosts where the command may have run",

@@ -98,6 +98,7 @@ func runOn(ctx context.Context, c *fleetssh.Client, command fleetssh.Command) en
 		return ended{Outcome: fleetssh.OutcomeOf(err), err: err}
 	}
 	defer out.Close()
+	defer context.AfterFunc(ctx, func() { out.Close() })() // ends the output, which is read below
 	read := func(from *fleetssh.Output) string {
 		text := new(strings.Builder)
 		_, _ = bufio.NewReader(from).WriteTo(text) // what is missing is cut off

@@ -2,6 +2,7 @@ package record
 
 import (
 	"iter"
+	"slices"
 	"time"
 
 	"fleetssh"
@@ -48,6 +49,10 @@ func Summary(run *journal.Run) *results.Summary {
 			case "reboot":
 				r.Waited = &results.Waited{Failed: "not back"}
 			case "put", "get":
+				if slices.Contains(run.Args, "--check") {
+					r.Differs = r.Outcome == fleetssh.Outcome{Kind: fleetssh.Exited, ExitCode: 1}
+					break
+				}
 				r.Copied = new(fleetssh.CopyResult) // the counts are not recorded
 			}
 			t.Results = append(t.Results, r)

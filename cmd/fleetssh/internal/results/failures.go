@@ -106,6 +106,9 @@ func (t *Summary) nearestHint(g *Group) string {
 
 // Title returns how a host failed. A lower rank is more urgent.
 func (r *Result) Title() (title string, rank int) {
+	if r.Differs {
+		return "differs", 8
+	}
 	if r.Copied != nil {
 		if title, rank := r.copyTitle(); title != "" {
 			return title, rank

@@ -25,6 +25,7 @@ type Result struct {
 	Logins    []fleetssh.Login     // what check shows
 	Copied    *fleetssh.CopyResult // set by put and get
 	Waited    *Waited              // set by wait and reboot
+	Differs   bool                 // put --check has found differences
 	After     time.Duration        // since the run began
 }
 
