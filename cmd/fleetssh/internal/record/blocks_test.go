@@ -30,7 +30,9 @@ func recordedRun(t *testing.T, lines []string, blocks ...[]int) *journal.Run {
 			r.ExitCode = 3
 		}
 		if line != "" {
-			err = w.Output(i, "stdout", line, false)
+			if err := w.Output(i, "stdout", line, false); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if err := w.HostFinished(i, r); err != nil {
 			t.Fatal(err)
