@@ -9,6 +9,7 @@ import (
 	"fleetssh/internal/dial"
 	"fleetssh/internal/password"
 	"fleetssh/internal/spool"
+	"fleetssh/internal/turns"
 )
 
 // dialer holds what the connections of one [ParallelClient], or of one [Dial], share.
@@ -53,7 +54,7 @@ func (d *dialer) dial(ctx context.Context, host *HostConfig, work *progress) (*C
 	c := &Client{host: host, d: d}
 	login, timing, err := d.engine.Dial(ctx, dial.Call{
 		Host: d.config(host), Incoming: c.listeners.accept,
-		Phase: func(phase dial.Phase) { work.enter(Phase(phase)) }, Attempt: work.attempt, Aside: asideOf(ctx),
+		Phase: func(phase dial.Phase) { work.enter(Phase(phase)) }, Attempt: work.attempt, Aside: turns.Aside(ctx),
 	})
 	if err != nil {
 		return nil, timingOf(timing), publicError(err)

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"fleetssh/internal/deadline"
+	"fleetssh/internal/turns"
 )
 
 // Do calls work for every host with the connection to it, and returns when all calls have
@@ -81,9 +82,9 @@ func (p *ParallelClient) each(ctx context.Context, slots []*slot, work func(ctx 
 	}
 	var next, failed atomic.Int64
 	errs := make([]error, len(slots))
-	one := func(i int, t *turn) error {
+	one := func(i int, t *turns.Turn) error {
 		if ctx.Err() == nil && p.ctx.Err() == nil && failed.Load() <= most {
-			err := work(context.WithValue(ctx, turnKey{}, t), i, slots[i])
+			err := work(turns.With(ctx, t), i, slots[i])
 			if err != nil {
 				failed.Add(1)
 			}
@@ -95,8 +96,8 @@ func (p *ParallelClient) each(ctx context.Context, slots []*slot, work func(ctx 
 		}
 		return why
 	}
-	var turns turns
-	turns.run(min(p.poolSize(), len(slots)), func(t *turn) (more bool) {
+	var pool turns.Turns
+	pool.Run(min(p.poolSize(), len(slots)), func(t *turns.Turn) (more bool) {
 		i := int(next.Add(1)) - 1
 		if i >= len(slots) {
 			return false

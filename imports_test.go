@@ -44,6 +44,7 @@ func TestImports(t *testing.T) {
 		"fleetssh/internal/transfer",
 		"fleetssh/internal/transport",
 		"fleetssh/internal/tunnel",
+		"fleetssh/internal/turns",
 	}
 	allowed := map[string][]string{
 		"fleetssh":                      library,
@@ -82,6 +83,7 @@ func TestImports(t *testing.T) {
 		"fleetssh/internal/transfer":    {"fleetssh/internal/scp", "fleetssh/internal/shellquote"},
 		"fleetssh/internal/transport":   {"fleetssh/internal/account", "fleetssh/internal/shellquote", "fleetssh/internal/socks"},
 		"fleetssh/internal/tunnel":      {"fleetssh/internal/sanitize", "fleetssh/internal/socks", "fleetssh/internal/transport"},
+		"fleetssh/internal/turns":       nil,
 		"fleetssh/test/identities":      nil,
 		"fleetssh/cmd/fleetssh":         {"fleetssh", "fleetssh/hostset", "fleetssh/inventory", "fleetssh/sshconfig", "fleetssh/internal/account", "fleetssh/cmd/fleetssh/internal/", "fleetssh/internal/simfleet", "fleetssh/internal/compare", "fleetssh/internal/knownhosts", "fleetssh/internal/placeholder", "fleetssh/internal/shellquote"},
 		"fleetssh/bench":                {"fleetssh", "fleetssh/internal/simfleet"},

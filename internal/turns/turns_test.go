@@ -1,4 +1,4 @@
-package fleetssh
+package turns
 
 import (
 	"sync/atomic"
@@ -17,9 +17,9 @@ func TestTurns(t *testing.T) {
 		work := func(change int32) {
 			peak.Store(max(peak.Load(), active.Add(change)))
 		}
-		var all turns
+		var all Turns
 		begun := time.Now()
-		all.run(most, func(turn *turn) bool {
+		all.Run(most, func(turn *Turn) bool {
 			i := next.Add(1)
 			if i > hosts {
 				return false
@@ -29,8 +29,8 @@ func TestTurns(t *testing.T) {
 			switch {
 			case i%2 == 0: // waits for an hour
 				work(-1)
-				back := turn.aside()
-				turn.aside()() // has no effect: the turn is given away
+				back := turn.Aside()
+				turn.Aside()() // has no effect: the turn is given away
 				peakWaiting.Store(max(peakWaiting.Load(), waiting.Add(1)))
 				time.Sleep(time.Hour)
 				waiting.Add(-1)
@@ -38,7 +38,7 @@ func TestTurns(t *testing.T) {
 				work(1)
 				time.Sleep(time.Second)
 			case i == 7: // ends before the wait does
-				back := turn.aside()
+				back := turn.Aside()
 				go func() {
 					time.Sleep(time.Minute)
 					back()
