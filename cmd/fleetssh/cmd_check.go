@@ -30,10 +30,7 @@ Output:
                             differ, when all are done (default)
                             json: one object per line, with everything
       --verbose             stream: also some lines per host, when it is done
-      --progress WHEN       a status line on standard error: auto (on a terminal),
-                            always, never, or plain: a line every 10s, later less
-                            often, for logs
-` + display.TraceHelp + `
+` + display.LookHelp + `
 The table has the versions of the servers, the algorithms that client and server
 agreed on, the kinds of host keys, and the methods and keys that were accepted.
 post-quantum says which hosts lack a key exchange that withstands quantum
@@ -47,18 +44,18 @@ DUR is 10 or 10s for seconds, 500ms, 2m.
 
 // checkOptions are the flags of check.
 type checkOptions struct {
-	hosts    selection.Flags
-	format   string
-	verbose  bool
-	progress string
+	hosts   selection.Flags
+	format  string
+	verbose bool
+	look    display.Look
 }
 
 func (o *checkOptions) register(flags *pflag.FlagSet) {
 	o.hosts.Register(flags)
 	registerFormat(flags, &o.format)
 	flags.BoolVar(&o.verbose, "verbose", false, "")
+	o.look.Register(flags)
 	display.RegisterTrace(flags, "v")
-	display.RegisterProgress(flags, &o.progress)
 }
 
 func newCheck(c *app) *cobra.Command {
@@ -102,12 +99,12 @@ func (o *checkOptions) run(ctx context.Context, c *app) error {
 	case !folds:
 		show = audit.ShowHost(c.screen, t)
 	}
-	endStatus := display.StartStatus(c.screen, o.progress, t)
-	defer endStatus()
+	endProgress := o.look.ShowProgress(c.screen, t)
+	defer endProgress()
 	for r := range logIns(checkCtx, client) {
 		show(t.AddResult(r))
 	}
-	endStatus()
+	endProgress()
 	t.Interrupted = ctx.Err() != nil
 	if err := c.screen.Failure(); err != nil && !t.Interrupted {
 		return exit.OutputError(err)

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetssh"
+	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/help"
@@ -62,7 +63,7 @@ Output:
       --format FORMAT       text: one line per key, as they come (default)
                             json: one object per line
       --save FILE           save the keys, to review and accept them later
-
+` + display.LookHelp + `
 The login options apply to hops only, whose keys must be trusted. Keys are looked
 up where run looks for them: in the file of --known-hosts, else in those that
 ssh_config names for the host, else in those that ssh reads by default. A key is
@@ -98,7 +99,7 @@ Choosing keys:
       --yes                 do not ask
       --format FORMAT       text: one line per key (default); json: one object per
                             line
-
+` + display.LookHelp + `
 A changed key is shown with the known one, and no key of that host is added
 unless --replace names it; the previous file is then kept as FILE.old. Revoked
 keys are never added. Keys of types that are not listed for a known host are added
@@ -118,12 +119,15 @@ DUR is 10 or 10s for seconds, 500ms, 2m.
 type trustOptions struct {
 	hosts  selection.Flags
 	format string
+	look   display.Look
 }
 
 func (o *trustOptions) register(flags *pflag.FlagSet) {
 	o.hosts.Register(flags)
 	o.format = "text"
 	flags.Var(flagvalue.Choice{To: &o.format, From: []string{"text", "json"}}, "format", "")
+	o.look.Register(flags)
+	display.RegisterTrace(flags, "v")
 }
 
 // acceptOptions are the flags of accept.
@@ -209,7 +213,7 @@ func (o *acceptOptions) refuse(flags *pflag.FlagSet, args []string) error {
 func (o *trustOptions) scan(ctx context.Context, c *app, save string) error {
 	o.hosts.KeyCache = selection.NewKnownHostsCache(&o.hosts)
 	s := keyaudit.New(c.screen, c.warnings.Add, o.format, &o.hosts)
-	if err := askKeys(ctx, c, s, &o.hosts, s.Show); err != nil {
+	if err := o.askKeys(ctx, c, s, &o.hosts, s.Show); err != nil {
 		return err
 	}
 	s.ShowSummary()
@@ -221,8 +225,8 @@ func (o *trustOptions) scan(ctx context.Context, c *app, save string) error {
 	return s.Err()
 }
 
-// askKeys scans the keys of the hosts, and calls each for every host when it is done.
-func askKeys(ctx context.Context, c *app, s *keyaudit.Audit, flags *selection.Flags, each func(*keyaudit.Host)) error {
+// askKeys scans the keys of the hosts that flags select, and calls each for every host when it is done.
+func (o *trustOptions) askKeys(ctx context.Context, c *app, s *keyaudit.Audit, flags *selection.Flags, each func(*keyaudit.Host)) error {
 	hops := *flags
 	hops.Password = selection.PasswordFlags{} // there is no login on the hosts, and hops get no password
 	entries, err := hops.Hosts(ctx, c.environment(), s.Format != "text")
@@ -244,9 +248,11 @@ func askKeys(ctx context.Context, c *app, s *keyaudit.Audit, flags *selection.Fl
 	s.Summary = results.New(entries)
 	s.Summary.Outstanding.Working = client.Working
 	defer c.reportOnRequest(ctx, s.Summary.Outstanding, false)()
+	endProgress := o.look.ShowProgress(c.screen, s.Summary)
 	for shown := range found {
 		each(s.Add(&shown))
 	}
+	endProgress()
 	s.Order()
 	s.Summary.Interrupted = ctx.Err() != nil
 	if err := c.screen.Failure(); err != nil && !s.Summary.Interrupted {
@@ -328,7 +334,7 @@ func (o *acceptOptions) find(ctx context.Context, c *app, s *keyaudit.Audit, arg
 				flags.KnownHosts = os.DevNull // it does not exist yet, and no hop is trusted
 			}
 		}
-		return askKeys(ctx, c, s, &flags, func(*keyaudit.Host) {})
+		return o.askKeys(ctx, c, s, &flags, func(*keyaudit.Host) {})
 	}
 	file, err := os.Open(args[0])
 	if err != nil {

@@ -2,6 +2,7 @@ package dial
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -69,7 +70,11 @@ func (a *attempt) traceHostKey(key ssh.PublicKey, err error) {
 	if cert, ok := key.(*ssh.Certificate); ok {
 		shown += ", certified by " + keyText(cert.SignatureKey)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errScanned):
+		a.d.debug("the host shows its key", a.host, "key", shown)
+		return
+	case err != nil:
 		a.d.debug("the host key is not trusted", a.host, "key", shown, "error", a.d.public(err))
 		return
 	}

@@ -18,14 +18,16 @@ func ShowHost(screen *termline.Screen, t *results.Summary) func(*results.Result)
 	return func(r *results.Result) {
 		label := t.Hosts[r.Index].Label
 		pad := fmt.Sprintf("%*s", columns-displaywidth.String(label), "")
-		out := func(format string, args ...any) { screen.Out(label+": ", pad+fmt.Sprintf(format, args...)) }
+		prefix := screen.Paint(termline.Label, label) + ": " + pad
+		out := func(format string, args ...any) { screen.Out(prefix, fmt.Sprintf(format, args...)) }
 		switch {
 		case r.OK:
 		case r.Problem.Reason == "":
 			out("-       not tried")
 			return
 		default:
-			out("failed  %s: %s", r.Problem.Phase, r.Problem.Reason)
+			prefix += screen.Paint(termline.Failure, "failed") + "  "
+			out("%s: %s", r.Problem.Phase, r.Problem.Reason)
 			return
 		}
 		times := fmt.Sprintf("connect %7s  handshake %7s  login %7s", results.ColumnTime(connectTime(r.Timing)), results.ColumnTime(r.Timing.Handshake), results.ColumnTime(r.Timing.Auth))

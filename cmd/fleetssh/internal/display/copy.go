@@ -34,8 +34,7 @@ type CopyFlags struct {
 	Format  string
 	Verbose bool
 	quiet   bool
-	status  string
-	color   string
+	Look
 }
 
 // CopyHelp is the help text of these flags.
@@ -46,14 +45,7 @@ const CopyHelp = `Output:
   -v, --verbose             stream: one line per file, and one per host when it
                             is done
   -q, --quiet               only what failed
-      --progress WHEN       a status line on standard error: auto (on a terminal),
-                            always, never, or plain: a line every 10s, later less
-                            often, for logs; always is plain without a terminal.
-                            Enter or Ctrl-\ lists the hosts that are not done,
-                            and what each is doing
-      --color WHEN          auto (on a terminal; NO_COLOR turns colours off,
-                            CLICOLOR_FORCE on), always, never
-      --trace               show how each login goes, as ssh -v does: what is
+` + lookHelp + `      --trace               show how each login goes, as ssh -v does: what is
                             offered, what the host says, and when
 `
 
@@ -63,10 +55,7 @@ func (f *CopyFlags) Register(flags *pflag.FlagSet) {
 	flags.Var(formatValue{flagvalue.Choice{To: &f.Format, From: []string{"stream", "json"}}, []string{psshFormat}}, "format", "")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "")
 	flags.BoolVarP(&f.Verbose, "verbose", "v", false, "")
-	f.status = "auto"
-	flags.Var(flagvalue.Choice{To: &f.status, From: progressWords}, "progress", "")
-	f.color = "auto"
-	flags.Var(flagvalue.Choice{To: &f.color, From: whenWords}, "color", "")
+	f.Look.Register(flags)
 	RegisterTrace(flags, "")
 }
 

@@ -50,7 +50,7 @@ func startCopyStatus(v CopyView, beside CopyDisplay) *copyStatus {
 		open: make(map[openFile]int64), seen: make([]int64, n), ended: make([]bool, n),
 		samples: []rateSample{{at: v.Summary.Begun}},
 	}
-	if s.line = startStatus(v.Screen, v.flags.status, s.text); s.line == nil {
+	if s.line = startStatus(v.Screen, v.flags.progress, s.text); s.line == nil {
 		return nil
 	}
 	go s.measure()

@@ -54,9 +54,8 @@ type Flags struct {
 	fold, Diff     bool
 	noLabel, quiet bool
 	outdir, errdir string
-	progress       string
-	color          string
 	FullScreen     bool
+	Look
 }
 
 // Help is the help text of these flags.
@@ -73,17 +72,10 @@ const Help = `Output:
       --outdir DIR          write the standard output of each host also to a file
                             of its own; existing files are overwritten
       --errdir DIR          the same for standard error
-      --progress WHEN       a status line on standard error: auto (on a terminal),
-                            always, never, or plain: a line every 10s, later less
-                            often, for logs; always is plain without a terminal.
-                            Enter or Ctrl-\ lists the hosts that are not done,
-                            and what each is doing
       --ui                  use the whole terminal: hosts, groups of equal output,
                             live output; ? lists the keys. It stays open until q;
                             then the failures are shown, and all groups with -b
-      --color WHEN          auto (on a terminal; NO_COLOR turns colours off,
-                            CLICOLOR_FORCE on), always, never
-` + TraceHelp
+` + LookHelp
 
 // Register adds the flags to a verb.
 func (f *Flags) Register(flags *pflag.FlagSet) {
@@ -95,10 +87,7 @@ func (f *Flags) Register(flags *pflag.FlagSet) {
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "")
 	flags.StringVar(&f.outdir, "outdir", "", "")
 	flags.StringVar(&f.errdir, "errdir", "", "")
-	f.progress = "auto"
-	flags.Var(flagvalue.Choice{To: &f.progress, From: progressWords}, "progress", "")
-	f.color = "auto"
-	flags.Var(flagvalue.Choice{To: &f.color, From: whenWords}, "color", "")
+	f.Look.Register(flags)
 	RegisterTrace(flags, "v")
 	flags.BoolVar(&f.FullScreen, "ui", false, "")
 }
@@ -106,17 +95,14 @@ func (f *Flags) Register(flags *pflag.FlagSet) {
 // RegisterForShell adds the flags that apply to fleetssh shell, which writes no output files and has
 // no status line.
 func (f *Flags) RegisterForShell(flags *pflag.FlagSet) {
-	f.Format, f.progress, f.color = "stream", "auto", "auto"
+	f.Format, f.progress = "stream", "auto"
 	flags.Var(flagvalue.Choice{To: &f.Format, From: []string{"stream", "fold"}}, "format", "")
 	flags.BoolVarP(&f.fold, "fold", "b", false, "")
 	flags.BoolVar(&f.Diff, "diff", false, "")
 	flags.BoolVarP(&f.noLabel, "no-label", "N", false, "")
-	flags.Var(flagvalue.Choice{To: &f.color, From: whenWords}, "color", "")
+	f.registerColor(flags)
 	RegisterTrace(flags, "v")
 }
-
-// whenWords are the values of --color.
-var whenWords = []string{"auto", "always", "never"}
 
 // Check refuses flags that exclude each other, and decides on the format.
 func (f *Flags) Check() error {
@@ -151,16 +137,6 @@ func (f *Flags) Prepare() error {
 		}
 	}
 	return nil
-}
-
-// colors are the values of --color but auto.
-var colors = map[string]termline.Colors{"always": termline.ColorsAlways, "never": termline.ColorsNever}
-
-// SetColors applies --color of a verb, if it has that flag, to everything that is shown.
-func SetColors(screen *termline.Screen, flags *pflag.FlagSet) {
-	if color := flags.Lookup("color"); color != nil {
-		screen.SetColors(colors[color.Value.String()])
-	}
 }
 
 // Display returns the display of a run with its decorators. An event goes to the record first, then

@@ -4,9 +4,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/spf13/pflag"
-
-	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/termline"
 )
@@ -109,20 +106,6 @@ type withStatus struct {
 func (s *withStatus) Close() {
 	s.line.end()
 	s.Display.Close()
-}
-
-// RegisterProgress adds --progress to a verb that shows nothing until all hosts are done.
-func RegisterProgress(flags *pflag.FlagSet, to *string) {
-	*to = "auto"
-	flags.Var(flagvalue.Choice{To: to, From: progressWords}, "progress", "")
-}
-
-// StartStatus shows how many hosts are done, as a value of --progress asks for, until end is called.
-func StartStatus(screen *termline.Screen, progress string, t *results.Summary) (end func()) {
-	if line := startStatus(screen, progress, hostsStatus(t)); line != nil {
-		return line.end
-	}
-	return func() {}
 }
 
 // hostsStatus returns the text of the status line of a run that only counts hosts.

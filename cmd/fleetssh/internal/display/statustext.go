@@ -47,13 +47,13 @@ func newStatusText(verb string, t *results.Summary) statusText {
 	if h.Total > 0 {
 		s.share = float64(h.Done) / float64(h.Total)
 	}
-	if h.Done < minRated || h.Elapsed < time.Second {
+	// The rate says when the last hosts begin. It says nothing about hosts that have all begun: they
+	// may end at once, or never.
+	if h.Done < minRated || h.Elapsed < time.Second || h.Waiting == 0 && h.Done+h.Skipped < h.Total {
 		return s
 	}
 	perSecond := float64(h.Done) / h.Elapsed.Seconds()
 	s.rate = rateText(perSecond)
-	// The rate says when the last hosts begin. It says nothing about hosts that have all begun: they
-	// may end at once, or never.
 	if h.Waiting > 0 {
 		s.left = time.Duration(float64(h.Total-h.Done-h.Skipped) / perSecond * float64(time.Second))
 	}

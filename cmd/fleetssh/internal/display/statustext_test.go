@@ -65,15 +65,18 @@ func TestStatusText(t *testing.T) {
 				24:  "116/200, 2 failed",
 			}},
 			{"two left", 40 * time.Second, 196, 2, 200, map[int]string{
-				200: "#######################################- 198 of 200 hosts done, 1 running, 2 failed, 5.0/s, 40s: web199 running 40s, web200 logging in 40s",
+				200: "#######################################- 198 of 200 hosts done, 1 running, 2 failed, 40s: web199 running 40s, web200 logging in 40s",
 				80:  "#########- 198/200 done, 1 running, 2 failed, 40s: web199 running 40s, 1 more",
 				60:  "198/200 done, 2 failed: web199 running 40s, 1 more",
 				40:  "198/200, 1 running, 2 failed, 40s",
 				9:   "198/200",
 			}},
+			{"none left", 40 * time.Second, 198, 2, 200, map[int]string{
+				80: "########## 200/200 done, 2 failed, 5.0/s, 40s",
+			}},
 			{"one left", 40 * time.Second, 198, 1, 200, map[int]string{
 				41: "199/200, 1 failed: web200 logging in 40s",
-				40: "199/200, 1 failed, 5.0/s, 40s",
+				40: "199/200, 1 failed, 40s",
 			}},
 		} {
 			run := runOf(test.ago, test.ok, test.failed, test.working)

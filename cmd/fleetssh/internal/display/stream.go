@@ -43,6 +43,15 @@ func NewStream(v View) Display {
 	return d
 }
 
+// LabelPadding returns a function that returns the spaces after a label on standard output, so that
+// lines are aligned if it is a terminal.
+func LabelPadding(screen *termline.Screen, hosts []selection.Host) func(label string) string {
+	if out, _ := screen.Terminals(); !out || len(hosts) == 0 {
+		return func(string) string { return "" }
+	}
+	return labelPadding(hosts)
+}
+
 // longerLabel is how much longer than half of the labels a label may be to still make room for it. Lines
 // of hosts with longer names are not aligned, so that one long name does not push all lines.
 const longerLabel = 8

@@ -36,6 +36,8 @@ type Audit struct {
 	Hosts    []*Host
 	Flags    *selection.Flags
 	ScanFile string // the file of a saved scan; empty: the hosts were scanned
+
+	padding func(label string) string // returns the spaces after a label; nil: not known yet
 }
 
 // Host is a host with its keys and their verdicts.
@@ -245,9 +247,18 @@ func (s *Audit) ShowChoice(h *Host) {
 	}
 }
 
-// out shows a line about a host, in two columns.
+// out shows a line about a host, in columns.
 func (s *Audit) out(h *Host, word, more string) {
-	s.screen.Out(s.screen.Paint(termline.Label, h.label)+": ", fmt.Sprintf("%-11s %s", word, more))
+	if s.padding == nil {
+		s.padding = display.LabelPadding(s.screen, s.Summary.Hosts)
+	}
+	style := termline.Plain
+	switch word {
+	case "failed", "changed", "revoked", "invalid", "unvouched", "weak":
+		style = termline.Failure
+	}
+	prefix := s.screen.Paint(termline.Label, h.label) + ": " + s.padding(h.label)
+	s.screen.Out(prefix+s.screen.Paint(style, fmt.Sprintf("%-11s", word)), " "+more)
 }
 
 // showKey shows a key with its verdict.
