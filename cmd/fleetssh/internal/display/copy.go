@@ -76,7 +76,7 @@ func (f *CopyFlags) Quiet() bool { return f.quiet }
 // Status starts the status line of work that only counts hosts. end must be called at its end, and may be
 // called twice.
 func (f *CopyFlags) Status(v View) (end func()) {
-	return startStatus(v.Screen, f.status, hostsStatus(v.Summary)).end
+	return f.ShowProgress(v.Screen, v.Summary)
 }
 
 // Display returns the display of a copy with its decorators. An event goes to the record first, then
