@@ -190,10 +190,7 @@ func readFirstLine(ctx context.Context, env *Env, name string) (string, error) {
 	}
 	defer file.Close()
 	info, err := file.Stat()
-	switch {
-	case isDescriptor && errors.Is(err, syscall.EBADF): // it was a moment's descriptor of our own
-		return "", notOpen(name, n)
-	case err != nil:
+	if err != nil {
 		return "", withoutPath(err)
 	}
 	// Windows has no such mode bits, and other users cannot read a pipe.
@@ -205,11 +202,15 @@ func readFirstLine(ctx context.Context, env *Env, name string) (string, error) {
 		return "", &exit.Error{Code: exit.Failed, Hint: hint,
 			Text: fmt.Sprintf("password file %s: readable by others (mode %#o)", name, mode.Perm())}
 	}
-	return firstLineInTime(ctx, file)
+	line, err := firstLineInTime(ctx, file)
+	if isDescriptor && errors.Is(err, syscall.EBADF) { // it is open for writing only
+		return "", notOpen(name, n)
+	}
+	return line, err
 }
 
 func notOpen(name string, n int) error {
-	return exit.UsageError(fmt.Sprintf("open it in the shell, as in %d<FILE", n), "password file %s: the descriptor is not open", name)
+	return exit.UsageError(fmt.Sprintf("open it in the shell, as in %d<FILE", n), "password file %s: the descriptor is not open for reading", name)
 }
 
 // withoutPath drops what the message of an error has already: the name of the file.
