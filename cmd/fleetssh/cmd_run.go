@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -223,7 +224,17 @@ func (o *runOptions) run(ctx context.Context, c *app, args []string) error {
 	if terminal != nil {
 		return r.interact(ctx, terminal)
 	}
-	return r.run(ctx, sizes)
+	for {
+		err := r.run(ctx, sizes)
+		again, wrong := r.again()
+		if again == nil || wrong != nil {
+			return cmp.Or(wrong, err)
+		}
+		r = again
+		if sizes, err = o.safety.batchSizes(len(r.hosts)); err != nil {
+			return err
+		}
+	}
 }
 
 // check refuses flags that exclude each other.

@@ -201,25 +201,31 @@ func (s *rollout) runLocalGate(ctx context.Context, g *journal.Gate, done []int)
 	return "the gate on this machine failed"
 }
 
-// step asks the user whether the next batch may run.
+// step asks the user whether the next batch may run, for --step, or because the user wants a pause.
 func (s *rollout) step(ctx context.Context, n int, sizes []int, batch string, ended []results.Result) string {
-	if !s.safety.step || n+1 == len(sizes) {
+	if n+1 == len(sizes) || !s.safety.step && !s.view.Pausing() {
 		return ""
 	}
-	if s.batchFold != nil {
-		s.batchFold.ShowBatch(false)
-	} else {
-		s.showBatch(ended)
-	}
 	left := len(sizes) - n - 1
-	question := fmt.Sprintf("%s is done. Run batch %d on %s? [y/N/a: all %d left] ", batch, n+2, selection.CountHosts(sizes[n+1]), left)
+	question := fmt.Sprintf("%s is done. Run batch %d on %s?", batch, n+2, selection.CountHosts(sizes[n+1]))
+	shown := false
 	for {
-		answer, err := s.c.ask(ctx, question, true)
-		if err != nil {
-			if ctx.Err() != nil {
-				return ""
+		answer, ok := s.view.Ask(ctx, question)
+		if ctx.Err() != nil {
+			return ""
+		}
+		if !ok {
+			if !shown {
+				s.showEnded(ended)
 			}
-			return fmt.Sprintf("no answer after %s: %v", batch, err)
+			shown = true
+			var err error
+			if answer, err = s.c.ask(ctx, fmt.Sprintf("%s [y/N/a: all %d left] ", question, left), true); err != nil {
+				if ctx.Err() != nil {
+					return ""
+				}
+				return fmt.Sprintf("no answer after %s: %v", batch, err)
+			}
 		}
 		switch strings.ToLower(strings.TrimSpace(answer)) {
 		case "y", "yes":
@@ -230,6 +236,15 @@ func (s *rollout) step(ctx context.Context, n int, sizes []int, batch string, en
 		case "", "n", "no":
 			return "you ended the rollout after " + batch
 		}
+	}
+}
+
+// showEnded shows the hosts of a batch, before the user decides on the next one.
+func (s *rollout) showEnded(ended []results.Result) {
+	if s.batchFold != nil {
+		s.batchFold.ShowBatch(false)
+	} else {
+		s.showBatch(ended)
 	}
 }
 

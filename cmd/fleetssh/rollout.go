@@ -30,6 +30,7 @@ type rollout struct {
 	from       int              // index of the first host of the current batch
 	activeFrom atomic.Int64     // the same for working; negative: between two batches
 	stdinUsed  bool             // standard input is sent to the hosts
+	view       *fullscreen.View // for --ui; nil: none
 
 	batchFold   *display.BatchFold // folds each batch for --step; nil: not needed
 	gateArgs    []fleetssh.Args    // values for placeholders in --gate, by host; nil: it has none
@@ -70,15 +71,17 @@ func (s *rollout) start(ctx context.Context, fanout int) (work context.Context, 
 	}, nil
 }
 
-// fullScreen returns the configuration of --ui. ctx is the context of the program.
-func (s *rollout) fullScreen(ctx context.Context, command string, sizes []int) *fullscreen.Config {
-	c := &fullscreen.Config{
-		Screen: s.c.screen, Summary: s.summary, Command: command, Batches: sizes, Budget: fullscreen.Budget{Limited: s.limited, MaxFailed: s.maxFailed},
-		Ended: s.record.End, Interrupt: func() { interrupt.Press(ctx) }, Done: ctx.Done(),
-	}
-	c.In, _ = s.c.in.(*os.File) // both were checked
-	c.Out, _ = s.c.out.(*os.File)
-	return c
+// newView returns the view for --ui. ctx is the context of the program.
+func (s *rollout) newView(ctx context.Context, command string, sizes []int, can fullscreen.Abilities) *fullscreen.View {
+	can.Report = s.record.ID() != ""
+	in, _ := s.c.in.(*os.File) // both were checked
+	out, _ := s.c.out.(*os.File)
+	s.view = fullscreen.New(fullscreen.Config{
+		In: in, Out: out, Screen: s.c.screen, Summary: s.summary, Command: command, Can: can,
+		Batches: sizes, Budget: fullscreen.Budget{Limited: s.limited, MaxFailed: s.maxFailed},
+		Ended: s.record.End, Report: s.record.SaveReport, Interrupt: func() { interrupt.Press(ctx) }, Done: ctx.Done(),
+	})
+	return s.view
 }
 
 // runBatches calls do for each batch, whose first host is s.from, until too many hosts have failed or

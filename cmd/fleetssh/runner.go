@@ -8,6 +8,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/display"
+	"fleetssh/cmd/fleetssh/internal/fullscreen"
 	"fleetssh/cmd/fleetssh/internal/interrupt"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/cmd/fleetssh/internal/localscript"
@@ -59,7 +60,7 @@ func (r *runner) run(ctx context.Context, sizes []int) error {
 			r.record = r.o.record.Start(r.c.screen, r.summary, journal.Start{Command: r.title, Program: r.program})
 			v := display.View{Screen: r.c.screen, Summary: r.summary, Command: r.title, Record: r.record.Wrap, Block: r.record.Blocks()}
 			if r.o.show.FullScreen {
-				v.FullScreen = r.fullScreen(ctx, r.title, sizes)
+				v.FullScreen = r.newView(ctx, r.title, sizes, fullscreen.Abilities{Stop: true, Rerun: true})
 			}
 			r.show, endDisplay = r.o.show.Display(v)
 			interrupt.OnExit(ctx, endDisplay)
@@ -81,6 +82,34 @@ func (r *runner) run(ctx context.Context, sizes []int) error {
 		return err
 	}
 	return r.finish(ctx, work, r.show.Close)
+}
+
+// again returns a runner for the hosts of r on which the user wants to run again, nil if there are none.
+func (r *runner) again() (*runner, error) {
+	chosen := r.view.Again()
+	if chosen == nil {
+		return nil, nil
+	}
+	next := &runner{
+		rollout: rollout{c: r.c, safety: r.safety, stdinUsed: r.stdinUsed},
+		o:       r.o, command: r.command, title: r.title, program: r.program, script: r.script, stdin: r.stdin,
+	}
+	if file, ok := r.stdin.(io.Seeker); ok {
+		if _, err := file.Seek(0, io.SeekStart); err != nil {
+			return nil, fmt.Errorf("standard input cannot be read again: %w", err)
+		}
+	}
+	next.command.HostArgs = nil
+	labels := make([]string, len(chosen))
+	for i, index := range chosen {
+		next.hosts = append(next.hosts, r.hosts[index])
+		labels[i] = r.hosts[index].Label
+		if r.command.HostArgs != nil {
+			next.command.HostArgs = append(next.command.HostArgs, r.command.HostArgs[index])
+		}
+	}
+	r.c.screen.Message("fleetssh: run again on " + results.CountedNames(labels))
+	return next, nil
 }
 
 // finished shows the result of a host.

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"io"
 	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/charmbracelet/x/vt"
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
@@ -14,6 +18,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/interrupt"
 	"fleetssh/cmd/fleetssh/internal/simulate"
 	"fleetssh/internal/simfleet"
+	"fleetssh/internal/sshdtest"
 )
 
 // On the terminal, a view begins with the alternate screen and ends with the normal one (xterm's control
@@ -51,18 +56,88 @@ func TestFullScreen(t *testing.T) {
 	t.Parallel()
 	r, _ := startOnTerminal(t, simulate.Plan{Hosts: 3}, "run", "%", "--ui", "-b", "echo hello; [ $HOSTNAME != sim00002 ]")
 	r.next(alternateScreen)
-	r.next("ended after")
-	r.next("1 failed")
+	r.awaitScreen("3 of 3 hosts done, 1 failed")
+	r.awaitScreen("ended after")
 	r.typed("?")
-	r.next("suspend fleetssh")
+	r.awaitScreen("suspend fleetssh")
 	r.typed("q")
-	r.next("Tab")
+	r.awaitScreen("Tab groups")
 	r.typed("q")
 	code, shown := r.wait()
 	_, left, _ := strings.Cut(shown, normalScreen)
 	if code != exit.Command || !strings.Contains(left, "127.1.0.[1,3] (2)\r\n---------------\r\nhello\r\n") || !strings.Contains(left, "fleetssh: 1 of 3 hosts failed\r\n") {
 		t.Errorf("exit code %d, on the normal screen %q", code, left)
 	}
+}
+
+// A host is stopped, the run pauses before the next batch, a report is written, and the failed host runs
+// again. The normal screen has the failures of the first run.
+func TestFullScreenKeys(t *testing.T) {
+	t.Parallel()
+	report := filepath.Join(t.TempDir(), "report.html")
+	r, _ := startOnTerminal(t, simulate.Plan{Hosts: 3}, "run", "%", "--ui", "--batch", "2", "--max-fail", "1",
+		"[ $HOSTNAME != sim00001 ] && exit 0; cat flag && exit 0; echo again > flag; echo working; sleep 600")
+	r.awaitScreen("\nworking")
+	r.typed("p")
+	r.awaitScreen("batch 1 of 2 (2 hosts), pause before the next, ")
+	r.typed("s")
+	r.awaitScreen("stop the command on 127.1.0.1? y: yes, else no")
+	r.typed("y")
+	r.awaitScreen("Run batch 2 on 1 host? y: yes, n: stop here, a: all")
+	r.typed("y")
+	r.awaitScreen("3 of 3 hosts done, 1 failed")
+	r.awaitScreen("ended after")
+	r.typed("w\x15" + report + "\r")
+	r.awaitScreen("the report is in ")
+	if page, err := os.ReadFile(report); err != nil || !strings.Contains(string(page), "working") || strings.Contains(string(page), "still running") {
+		t.Errorf("the report: %v\n%s", err, page)
+	}
+	r.typed("r")
+	r.awaitScreen("run again on 127.1.0.1 (1)? y: yes, else no")
+	r.typed("y")
+	r.awaitScreen("1 of 1 host done")
+	r.awaitScreen("ended after")
+	r.typed("q")
+	code, shown := r.wait()
+	parts := strings.Split(shown, normalScreen)
+	if len(parts) != 3 || code != exit.OK {
+		t.Fatalf("exit code %d, %d views in %q", code, len(parts)-1, shown)
+	}
+	between, _, _ := strings.Cut(parts[1], alternateScreen)
+	for _, want := range []string{"fleetssh: 1 of 3 hosts failed\r\n", "  stopped: 127.1.0.1\r\n", "fleetssh: run again on 127.1.0.1\r\n"} {
+		if !strings.Contains(between, want) {
+			t.Errorf("no %q between the two runs: %q", want, between)
+		}
+	}
+}
+
+// awaitScreen waits until the screen of the terminal, without trailing spaces, has a text.
+func (r *terminalRun) awaitScreen(want string) {
+	r.t.Helper()
+	for deadline := time.Now().Add(sshdtest.Patience); ; <-time.After(20 * time.Millisecond) {
+		screen := emulated(r.shown(), 100, 30)
+		if strings.Contains(screen, want) {
+			return
+		}
+		if time.Now().After(deadline) {
+			r.t.Fatalf("the screen does not have %q:\n%s", want, screen)
+		}
+	}
+}
+
+// emulated returns the screen after an output.
+func emulated(output string, width, height int) string {
+	screen := vt.NewEmulator(width, height)
+	var answers sync.WaitGroup
+	answers.Go(func() { io.Copy(io.Discard, screen) })
+	screen.WriteString(output)
+	screen.InputPipe().(io.Closer).Close()
+	answers.Wait()
+	rows := strings.Split(screen.String(), "\n")
+	for i := range rows {
+		rows[i] = strings.TrimRight(rows[i], " \r")
+	}
+	return strings.Join(rows, "\n")
 }
 
 // The first signal stops the hosts and restores the terminal, as without a view.
@@ -75,7 +150,7 @@ func TestFullScreenSignals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r, _ := startOnTerminal(t, simulate.Plan{Hosts: 2}, "run", "%", "--ui", "sleep 600")
-			r.next("2 running")
+			r.awaitScreen("2 running")
 			if raw := terminalMode(t, r.tty); raw.Lflag&unix.ICANON != 0 {
 				t.Error("the view does not read single keys")
 			}
@@ -90,12 +165,12 @@ func TestFullScreenSecondInterrupt(t *testing.T) {
 	t.Parallel()
 	stalled := simfleet.Fault{Kind: simfleet.StallAfterStart}
 	r, fleet := startOnTerminal(t, simulate.Plan{Hosts: 1, Faulty: 1, Fault: stalled}, "run", "%", "--ui", "sleep", "60")
-	r.next("1 running")
+	r.awaitScreen("1 running")
 	for fleet.SSH.Servers[0].Stats().Started == 0 {
 		<-time.After(time.Millisecond)
 	}
 	r.typed("\x03")
-	r.next("interrupted: ")
+	r.awaitScreen("interrupted: ")
 	for began := time.Now(); time.Since(began) < 2*interrupt.Doubled; <-time.After(interrupt.Doubled / 3) {
 		r.cmd.Process.Signal(syscall.SIGINT) // it may have ended already
 	}

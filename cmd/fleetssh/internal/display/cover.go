@@ -37,8 +37,8 @@ func newCovered(v View, next Display, format string) (d Display, end func()) {
 	if format == "fold" {
 		v.FullScreen.Ended = nil // the record takes blocks until they are shown
 	}
-	view, err := fullscreen.Start(*v.FullScreen)
-	if err != nil {
+	view := v.FullScreen
+	if err := view.Start(); err != nil {
 		v.Screen.Message("fleetssh: error: --ui: " + err.Error())
 		return next, func() {}
 	}

@@ -33,7 +33,7 @@ type View struct {
 	diff    bool   // with fold: show how outputs differ from the most common one
 	late    bool   // with fold: show all groups at the end
 
-	FullScreen *fullscreen.Config // for --ui; nil: not asked for
+	FullScreen *fullscreen.View // for --ui; nil: not asked for
 
 	Record func(Display) Display         // wraps a display so that the run is recorded; nil: no record
 	Block  func(number int, hosts []int) // records a block of folded output, numbered from 1; nil: no record

@@ -40,6 +40,9 @@ type host struct {
 	doing  string    // what it does before its command starts
 	since  time.Time // when the state began
 	after  time.Duration
+
+	output    *fleetssh.HostOutput // of the command that runs; nil: none
+	uncertain bool                 // the command may have run, or may still run
 }
 
 // fleet is the state of all hosts. Events change it on the goroutine of the run, and the view reads it
@@ -50,16 +53,19 @@ type fleet struct {
 	batches []int
 	begun   time.Time
 	budget  Budget
+	can     Abilities
 
 	mu      sync.Mutex // protects what follows
 	by      []host     // by index
 	count   [states]int
 	folded  *fold.Fold
-	limit   int  // bytes of each tail
-	current int  // index of the batch
-	left    int  // how many hosts of the batch have not ended
-	rate    rate // of hosts that ended
-	over    bool // the run has ended
+	limit   int    // bytes of each tail
+	current int    // index of the batch
+	left    int    // how many hosts of the batch have not ended
+	rate    rate   // of hosts that ended
+	pausing bool   // the user wants to be asked before the next batch
+	asked   *asked // about the next batch; nil: nothing
+	over    bool   // the run has ended
 	end     time.Time
 	notice  string  // the newest message
 	groups  []group // cached
@@ -72,9 +78,9 @@ type group struct {
 	state state
 }
 
-func newFleet(t *results.Summary, batches []int, budget Budget) *fleet {
+func newFleet(t *results.Summary, batches []int, budget Budget, can Abilities) *fleet {
 	n := len(t.Hosts)
-	f := &fleet{hosts: t.Hosts, batches: batches, begun: t.Begun, budget: budget, by: make([]host, n), folded: fold.New(n), limit: tailLimit(n), cached: -1}
+	f := &fleet{hosts: t.Hosts, batches: batches, begun: t.Begun, budget: budget, can: can, by: make([]host, n), folded: fold.New(n), limit: tailLimit(n), cached: -1}
 	f.count[waiting] = n
 	for i := range t.Hosts {
 		f.labels = append(f.labels, termline.Visible(t.Hosts[i].Label))
@@ -118,7 +124,8 @@ func (f *fleet) show(ev fleetssh.Event) {
 	stream := fold.Stdout
 	switch ev.Kind {
 	case fleetssh.Started:
-		if !f.by[ev.Index].state.ended() {
+		if h := &f.by[ev.Index]; !h.state.ended() {
+			h.output = ev.Output
 			f.enter(ev.Index, running, ev.Time)
 		}
 		return
@@ -157,6 +164,7 @@ func (f *fleet) finished(r *results.Result, now time.Time) {
 		h.title, _ = r.Title()
 		h.reason = r.Problem.Reason
 	}
+	h.output, h.uncertain = nil, r.Uncertain()
 	f.enter(r.Index, s, now)
 	h.after = r.After
 	if s != skipped {
@@ -178,6 +186,51 @@ func (f *fleet) working(progress []fleetssh.Progress) {
 			h.doing = results.Activity(p)
 		}
 	}
+}
+
+// asked is a question about the next batch.
+type asked struct {
+	text   string
+	answer chan string // takes one answer
+}
+
+// ask puts a question about the next batch.
+func (f *fleet) ask(text string) *asked {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = &asked{text, make(chan string, 1)}
+	return f.asked
+}
+
+// answer answers the question about the next batch. mu must be held.
+func (f *fleet) answer(key string) {
+	f.asked.answer <- key
+	f.asked, f.pausing = nil, false
+}
+
+// pauses reports whether the user wants to be asked before the next batch.
+func (f *fleet) pauses() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.pausing
+}
+
+// hasNext reports whether another batch follows. mu must be held.
+func (f *fleet) hasNext() bool { return !f.over && f.current+1 < len(f.batches) }
+
+// again returns the failed hosts among some whose command can be repeated, and how many are left out,
+// because their outcome is unknown. mu must be held.
+func (f *fleet) again(among []int) (hosts []int, left int) {
+	for _, i := range among {
+		switch h := &f.by[i]; {
+		case h.state != failed:
+		case h.uncertain && !f.can.Repeat:
+			left++
+		default:
+			hosts = append(hosts, i)
+		}
+	}
+	return hosts, left
 }
 
 // tell shows a message in the view.

@@ -19,6 +19,9 @@ import (
 // noon is when the runs of the tests begin.
 var noon = time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
 
+// allAbilities are those of run.
+var allAbilities = Abilities{Stop: true, Rerun: true, Report: true}
+
 // newTestFleet returns a fleet of hosts web1, web2 and so on, which closes with the test.
 func newTestFleet(t testing.TB, n int, batches []int, budget Budget) *fleet {
 	t.Helper()
@@ -27,7 +30,7 @@ func newTestFleet(t testing.TB, n int, batches []int, budget Budget) *fleet {
 		name := fmt.Sprintf("web%d", i+1)
 		summary.Hosts = append(summary.Hosts, selection.Host{Name: name, Label: name})
 	}
-	f := newFleet(summary, batches, budget)
+	f := newFleet(summary, batches, budget, allAbilities)
 	t.Cleanup(func() {
 		if err := f.close(); err != nil {
 			t.Error(err)
@@ -109,7 +112,7 @@ func TestEventsInAnyOrder(t *testing.T) {
 			name := fmt.Sprint("h", i)
 			summary.Hosts = append(summary.Hosts, selection.Host{Name: name, Label: name})
 		}
-		f := newFleet(summary, batches, Budget{Limited: rapid.Bool().Draw(t, "limited"), MaxFailed: 2})
+		f := newFleet(summary, batches, Budget{Limited: rapid.Bool().Draw(t, "limited"), MaxFailed: 2}, allAbilities)
 		defer f.close()
 		m := newModel(f, 80, 24)
 		now := noon
@@ -135,7 +138,7 @@ func TestEventsInAnyOrder(t *testing.T) {
 			case 6:
 				m.width, m.height = rapid.IntRange(1, 120).Draw(t, "width"), rapid.IntRange(1, 40).Draw(t, "height")
 			}
-			m.key(rapid.SampledFrom([]string{"up", "down", "left", "right", "tab", "f", "enter", "d", "esc", "?", "pgdown", "end", "home", "/", "h"}).Draw(t, "key"), "h")
+			m.key(rapid.SampledFrom([]string{"up", "down", "left", "right", "tab", "f", "enter", "d", "esc", "?", "pgdown", "end", "home", "/", "h", "s", "p", "r", "w", "y", "n"}).Draw(t, "key"), "h")
 			checkScreen(t, m, now)
 		}
 		members := 0

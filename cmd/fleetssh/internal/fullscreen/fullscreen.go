@@ -6,6 +6,7 @@
 package fullscreen
 
 import (
+	"context"
 	"errors"
 	"os"
 	"sync"
@@ -35,10 +36,12 @@ type Config struct {
 	Command string // as the user gave it
 	Batches []int  // how many hosts each batch has; nil: there are none
 	Budget  Budget
+	Can     Abilities
 
-	Ended     func()          // is called when all hosts have ended, before the user closes the view; nil: it is not
-	Interrupt func()          // is called for Ctrl-C
-	Done      <-chan struct{} // closed when the program is told to end
+	Report    func(name string) error // writes a report about the run, after Ended
+	Ended     func()                  // is called when all hosts have ended, before the user closes the view; nil: it is not
+	Interrupt func()                  // is called for Ctrl-C
+	Done      <-chan struct{}         // closed when the program is told to end
 }
 
 const (
@@ -70,6 +73,8 @@ type View struct {
 	ended   chan struct{} // closed when the terminal is as it was
 	paced   chan struct{} // closed when nothing is drawn any more
 	once    sync.Once
+	work    sync.WaitGroup // what keys have started
+	again   []int          // hosts to run again on
 }
 
 // Check returns why a view cannot be shown on a terminal.
@@ -85,19 +90,28 @@ func Check(in, out any) error {
 	return nil
 }
 
-// Start covers the terminal with a view. End must be called.
-func Start(c Config) (*View, error) {
-	before, err := term.GetState(int(c.In.Fd()))
-	if err != nil {
-		return nil, err
-	}
-	v := &View{
-		Config: c, fleet: newFleet(c.Summary, c.Batches, c.Budget), before: before,
+// New returns a view that is not shown yet.
+func New(c Config) *View {
+	return &View{
+		Config: c, fleet: newFleet(c.Summary, c.Batches, c.Budget, c.Can),
 		changed: make(chan struct{}, 1), ended: make(chan struct{}), paced: make(chan struct{}),
+	}
+}
+
+// Start covers the terminal with the view. If there is no error, End must be called.
+func (v *View) Start() (err error) {
+	c := &v.Config
+	defer func() {
+		if err != nil {
+			v.leaving.Store(true)
+		}
+	}()
+	if v.before, err = term.GetState(int(c.In.Fd())); err != nil {
+		return err
 	}
 	width, height, err := term.GetSize(int(c.Out.Fd()))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	profile := colorprofile.Ascii
 	if c.Screen.Colored() {
@@ -108,7 +122,7 @@ func Start(c Config) (*View, error) {
 	v.uncover = c.Screen.SetCover(termline.Cover{Leave: v.leave, Return: v.comeBack, Notice: v.tell})
 	go v.run()
 	go v.pace()
-	return v, nil
+	return nil
 }
 
 // run shows the view until the user closes it, or End is called.
@@ -206,6 +220,64 @@ func (v *View) Wait() {
 	}
 }
 
+// Pausing reports whether the user wants to be asked before the next batch. A nil view, and one that is
+// closed, reports false.
+func (v *View) Pausing() bool { return v != nil && !v.leaving.Load() && v.fleet.pauses() }
+
+// Ask asks the user about the next batch. The answer is y, n or a; ok is false if there is no answer,
+// because v is nil, the user closes it, or ctx ends.
+func (v *View) Ask(ctx context.Context, text string) (answer string, ok bool) {
+	if v == nil || v.leaving.Load() {
+		return "", false
+	}
+	asked := v.fleet.ask(text)
+	v.touch()
+	select {
+	case answer := <-asked.answer:
+		return answer, true
+	case <-v.ended:
+	case <-ctx.Done():
+	}
+	return "", false
+}
+
+// Again returns the hosts on which the user wants to run again, after the view was closed. It is nil if
+// there are none.
+func (v *View) Again() []int {
+	if v == nil {
+		return nil
+	}
+	return v.again
+}
+
+// stop stops the command of a host.
+func (v *View) stop(i int) {
+	v.fleet.mu.Lock()
+	output, name := v.fleet.by[i].output, v.fleet.labels[i]
+	v.fleet.mu.Unlock()
+	if output == nil {
+		return // it has ended while the user was asked
+	}
+	v.tell("stopping the command on " + name)
+	v.work.Go(func() {
+		if err := output.Stop(context.Background()); err != nil { // Stop limits its own time
+			v.tell(err.Error())
+		}
+	})
+}
+
+// report writes the report.
+func (v *View) report(name string) {
+	v.work.Go(func() {
+		err := v.Report(name)
+		if err != nil {
+			v.tell(err.Error())
+			return
+		}
+		v.tell("the report is in " + name)
+	})
+}
+
 // End restores the terminal, and shows what the screen has kept meanwhile. It may be called twice, and
 // concurrently.
 func (v *View) End() {
@@ -224,6 +296,7 @@ func (v *View) End() {
 			}
 		}
 		<-v.paced
+		v.work.Wait()
 		if err := v.fleet.close(); err != nil {
 			v.Screen.Message("fleetssh: warning: " + err.Error())
 		}
@@ -274,6 +347,14 @@ func (p *program) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			p.v.Interrupt()
 		case suspend:
 			return p, tea.Suspend
+		case stopHost:
+			p.v.stop(p.model.stopped)
+		case saveReport:
+			p.v.report(p.model.file)
+		case rerun:
+			p.v.again = p.model.repeat
+			p.v.leaving.Store(true)
+			return p, tea.Quit
 		}
 	}
 	return p, nil

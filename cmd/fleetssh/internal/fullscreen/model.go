@@ -30,7 +30,12 @@ type model struct {
 	chosen        []bool // the hosts of the filter; nil: all
 	page          *page  // what covers the screen; nil: nothing
 	input         *input // a line that is being typed; nil: none
+	question      *question
 	message       string // about the last key; empty: none
+
+	stopped int    // the host of the effect stopHost
+	repeat  []int  // the hosts of the effect rerun
+	file    string // the file of the effect saveReport
 
 	columns int // of the grid, as it was last shown
 	rows    int // of the groups, as they were last shown
@@ -40,7 +45,13 @@ type model struct {
 type input struct {
 	label string
 	text  string
-	done  func(text string) // called with the line
+	done  func(text string) effect // called with the line
+}
+
+// question is a question that y answers, and any other key declines.
+type question struct {
+	text string
+	yes  func() effect
 }
 
 // effect is what a key asks of the program.
@@ -52,6 +63,9 @@ const (
 	leave
 	interrupt
 	suspend
+	stopHost
+	rerun
+	saveReport
 )
 
 func newModel(f *fleet, width, height int) *model {
@@ -70,14 +84,21 @@ func (m *model) key(name, text string) effect {
 		return suspend
 	}
 	switch {
+	case m.question != nil:
+		q := m.question
+		if m.question = nil; name == "y" {
+			return q.yes()
+		}
 	case m.input != nil:
-		m.typed(name, text)
+		return m.typed(name, text)
 	case m.page != nil:
 		if m.page.key(name, m.height) {
 			m.page = nil
 		}
 	case name == "q":
 		return leave
+	case m.fleet.asked != nil && (name == "y" || name == "n" || name == "a"):
+		m.fleet.answer(name)
 	default:
 		m.choose(name)
 	}
@@ -97,8 +118,16 @@ func (m *model) choose(name string) {
 		m.open()
 	case "d":
 		m.diff()
+	case "s":
+		m.stop()
+	case "p":
+		m.pause()
+	case "r":
+		m.rerun()
+	case "w":
+		m.report()
 	case "?":
-		m.page = helpPage()
+		m.page = m.helpPage()
 	case "esc":
 		m.onlyFailed, m.filter, m.chosen = false, "", nil
 	default:
@@ -111,12 +140,12 @@ func (m *model) choose(name string) {
 }
 
 // typed handles a key while a line is being typed.
-func (m *model) typed(name, text string) {
+func (m *model) typed(name, text string) effect {
 	in := m.input
 	switch name {
 	case "enter":
 		m.input = nil
-		in.done(in.text)
+		return in.done(in.text)
 	case "esc":
 		m.input = nil
 	case "backspace":
@@ -132,19 +161,20 @@ func (m *model) typed(name, text string) {
 			return r
 		}, text)
 	}
+	return nothing
 }
 
 // setFilter shows only the hosts of an expression.
-func (m *model) setFilter(expr string) {
+func (m *model) setFilter(expr string) effect {
 	expr = strings.TrimSpace(expr)
 	if expr == "" {
 		m.filter, m.chosen = "", nil
-		return
+		return nothing
 	}
 	set, err := hostset.Parse(expr, m.known)
 	if err != nil {
 		m.message = err.Error()
-		return
+		return nothing
 	}
 	chosen := make([]bool, len(m.fleet.hosts))
 	n := 0
@@ -156,9 +186,10 @@ func (m *model) setFilter(expr string) {
 	}
 	if n == 0 {
 		m.message = "no host of this run matches " + expr
-		return
+		return nothing
 	}
 	m.filter, m.chosen = expr, chosen
+	return nothing
 }
 
 // known is the only group of the filter: all hosts of the run, for wildcards.

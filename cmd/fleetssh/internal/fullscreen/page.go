@@ -174,22 +174,32 @@ func visible(text string) string {
 	return b.String()
 }
 
-// helpPage lists all keys.
-func helpPage() *page {
+// helpPage lists the keys of this run.
+func (m *model) helpPage() *page {
+	f := m.fleet
 	p := &page{title: "keys"}
-	for _, k := range []struct{ key, does string }{
-		{"arrows", "move the cursor; also h j k l, PgUp, PgDn, Home, End"},
-		{"Tab", "from the hosts to the groups, and back"},
-		{"Enter", "open the output under the cursor"},
-		{"d", "how that output differs from the most common one"},
-		{"f", "only hosts that failed; again: all"},
-		{"/", "only the hosts of an expression, such as web[1-9],db*"},
-		{"Esc", "all hosts again"},
-		{"q", "close this view; a run continues below its status line"},
-		{"Ctrl-C", "stop the hosts; a second time: exit at once"},
-		{"Ctrl-Z", "suspend fleetssh"},
+	for _, k := range []struct {
+		key, does string
+		can       bool
+	}{
+		{"arrows", "move the cursor; also h j k l, PgUp, PgDn, Home, End", true},
+		{"Tab", "from the hosts to the groups, and back", true},
+		{"Enter", "open the output under the cursor", true},
+		{"d", "how that output differs from the most common one", true},
+		{"f", "only hosts that failed; again: all", true},
+		{"/", "only the hosts of an expression, such as web[1-9],db*", true},
+		{"Esc", "all hosts again", true},
+		{"s", "stop the command of the host under the cursor", f.can.Stop},
+		{"p", "ask before the next batch; again: do not", len(f.batches) > 1},
+		{"r", "after the run: run again on the hosts that failed", f.can.Rerun},
+		{"w", "after the run: write a report to a file", f.can.Report},
+		{"q", "close this view; a run continues below its status line", true},
+		{"Ctrl-C", "stop all hosts; a second time: exit at once", true},
+		{"Ctrl-Z", "suspend fleetssh", true},
 	} {
-		p.lines = append(p.lines, paragraph{plain, fmt.Sprintf("  %-8s %s", k.key, k.does)})
+		if k.can {
+			p.lines = append(p.lines, paragraph{plain, fmt.Sprintf("  %-8s %s", k.key, k.does)})
+		}
 	}
 	p.lines = append(p.lines, paragraph{}, paragraph{plain, "Cells: " + legend})
 	return p

@@ -2,6 +2,7 @@ package fullscreen
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"slices"
@@ -148,8 +149,13 @@ func startInterruptedView(t testing.TB, x *terminal, done <-chan struct{}, inter
 	}
 	screen := termline.New(x.line, x.line)
 	t.Cleanup(func() { screen.Close() })
-	v, err := Start(Config{In: x.line, Out: x.line, Screen: screen, Summary: summary, Command: "uptime", Interrupt: interrupt, Done: done})
-	if err != nil {
+	v := New(Config{In: x.line, Out: x.line, Screen: screen, Summary: summary, Command: "uptime", Interrupt: interrupt, Done: done, Can: allAbilities, Report: func(name string) error {
+		if name == "report.html" {
+			return errors.New(name + ": no space")
+		}
+		return nil
+	}})
+	if err := v.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(v.End)
@@ -260,6 +266,61 @@ func TestQuestionInView(t *testing.T) {
 	x.checkRestored()
 }
 
+// The run waits for an answer between batches, unless the view is closed or the program ends.
+func TestAskInView(t *testing.T) {
+	x := newTerminal(t, 80, 24)
+	v := startView(t, x, nil)
+	type reply struct {
+		answer string
+		ok     bool
+	}
+	ask := func(ctx context.Context) chan reply {
+		replies := make(chan reply, 1)
+		go func() {
+			answer, ok := v.Ask(ctx, "Run batch 2 on 5 hosts?")
+			replies <- reply{answer, ok}
+		}()
+		x.awaitText("Run batch 2 on 5 hosts?")
+		return replies
+	}
+	replies := ask(context.Background())
+	x.typed("a")
+	if got := <-replies; got != (reply{"a", true}) {
+		t.Errorf("got %v", got)
+	}
+	x.awaitText("q close")
+	ctx, cancel := context.WithCancel(context.Background())
+	replies = ask(ctx)
+	cancel()
+	if got := <-replies; got.ok {
+		t.Errorf("after the end of the context: %v", got)
+	}
+	replies = ask(context.Background())
+	x.typed("q")
+	if got := <-replies; got.ok {
+		t.Errorf("after the view was closed: %v", got)
+	}
+	if _, ok := v.Ask(context.Background(), "?"); ok || v.Pausing() {
+		t.Error("a closed view answers")
+	}
+	var none *View
+	if _, ok := none.Ask(context.Background(), "?"); ok || none.Pausing() || none.Again() != nil {
+		t.Error("no view answers")
+	}
+}
+
+// A report is written while the view stays open, and its error is shown.
+func TestReportInView(t *testing.T) {
+	x := newTerminal(t, 80, 24)
+	v := startView(t, x, nil)
+	go v.Wait()
+	x.awaitText("w report")
+	x.typed("w\r")
+	x.awaitText("report.html: no space")
+	x.typed("w\x15other.html\r")
+	x.awaitText("the report is in other.html")
+}
+
 // BenchmarkView is what a view of a thousand hosts costs, in percent of a processor, while 500 lines a
 // second arrive and 25 hosts a second end. The terminal is read, and not emulated. What the loop of the
 // benchmark costs is not counted.
@@ -281,8 +342,8 @@ func BenchmarkView(b *testing.B) {
 			hosts := newTestFleet(b, 1000, nil, Budget{}).hosts
 			screen := termline.New(line, line)
 			idle := percentOfProcessor(100, func(int) {})
-			v, err := Start(Config{In: line, Out: line, Screen: screen, Summary: &results.Summary{Hosts: hosts, Begun: time.Now()}, Command: "uptime"})
-			if err != nil {
+			v := New(Config{In: line, Out: line, Screen: screen, Summary: &results.Summary{Hosts: hosts, Begun: time.Now()}, Command: "uptime"})
+			if err := v.Start(); err != nil {
 				b.Fatal(err)
 			}
 			for i := range hosts {

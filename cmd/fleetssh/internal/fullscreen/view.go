@@ -3,6 +3,7 @@ package fullscreen
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,7 +63,7 @@ func share(rows, needs, groups int, with pane) (grid, group int) {
 		most = rows - 2*least
 	}
 	grid = max(min(needs, most), min(1, rows))
-	most = rows / 4
+	most = (rows - grid) / 2
 	if with == groupPane {
 		most = (rows - grid) * 2 / 3
 	}
@@ -105,7 +106,7 @@ func (m *model) progress(now time.Time) string {
 	add(f.count[failed], "failed")
 	add(f.count[running]+f.count[connecting], "running")
 	add(f.count[skipped], "skipped")
-	if speed := f.rate.perSecond(now, f.elapsed(now)); speed > 0 && !f.over {
+	if speed := f.rate.perSecond(now, f.elapsed(now)); speed > 0 && !f.over && f.asked == nil {
 		text += fmt.Sprintf(", %s hosts/s", decimal(speed))
 		left := time.Duration(float64(total-f.done()-f.count[skipped]) / speed * float64(time.Second))
 		if left >= time.Second {
@@ -144,6 +145,9 @@ func (m *model) batch() string {
 		text := at + " (" + selection.CountHosts(f.batches[f.current]) + ")"
 		if f.left == 0 {
 			text += " is done"
+		}
+		if f.pausing && f.asked == nil {
+			text += ", pause before the next"
 		}
 		parts, short = append(parts, text), append(short, at)
 	}
@@ -192,8 +196,13 @@ func (m *model) footer() string {
 			text = "…" + tailOf(text, m.width-3)
 		}
 		return text + paint(cursor, " ")
+	case m.question != nil:
+		return paint(active, clip(m.question.text, m.width-18)) + " y: yes, else no"
 	case m.message != "":
 		return paint(active, clip(termline.Visible(m.message), m.width))
+	case m.fleet.asked != nil && m.page == nil:
+		const keys = " y: yes, n: stop here, a: all"
+		return paint(active, clip(m.fleet.asked.text, m.width-len(keys))) + clip(keys, m.width)
 	case m.fleet.notice != "":
 		return paint(active, clip(termline.Visible(m.fleet.notice), m.width))
 	case m.page != nil:
@@ -206,7 +215,7 @@ func (m *model) footer() string {
 	if m.onlyFailed {
 		all = "all"
 	}
-	return keyLine(m.width, []string{"q", "close", "?", "keys", "Tab", other, "Enter", "open", "d", "diff", "f", all, "/", "filter"})
+	return keyLine(m.width, slices.Concat([]string{"q", "close", "?", "keys"}, m.actions(), []string{"Tab", other, "Enter", "open", "d", "diff", "f", all, "/", "filter"}))
 }
 
 // keyLine returns as many keys with what they do as fit.

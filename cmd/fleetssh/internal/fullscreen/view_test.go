@@ -56,6 +56,19 @@ func small(t testing.TB) *fleet {
 	return f
 }
 
+// between is a run that waits for the user after its first batch.
+func between(t testing.TB) *fleet {
+	f := newTestFleet(t, 20, []int{5, 15}, Budget{Limited: true})
+	for i := range 5 {
+		f.started(i, 0)
+		f.wrote(i, "12.11")
+		f.exited(i, 0, time.Second)
+	}
+	f.tell("fleetssh: gate: curl -f localhost")
+	f.ask("batch 1 of 2 is done. Run batch 2 on 15 hosts?")
+	return f
+}
+
 // TestScreens compares screens with those in testdata, which FLEETSSH_UPDATE_SCREENS=1 rewrites.
 func TestScreens(t *testing.T) {
 	t.Parallel()
@@ -74,6 +87,9 @@ func TestScreens(t *testing.T) {
 		{"open", rolling, []string{"tab", "down", "enter"}},
 		{"diff", rolling, []string{"tab", "down", "d"}},
 		{"keys", rolling, []string{"?"}},
+		{"between batches", between, nil},
+		{"after the run", small, []string{"r"}},
+		{"report", small, []string{"w"}},
 		{"small", small, nil},
 		{"small groups", small, []string{"tab"}},
 	} {
@@ -81,13 +97,7 @@ func TestScreens(t *testing.T) {
 			f := test.fleet(t)
 			m := newModel(f, size.width, size.height)
 			m.view("apt-get -y upgrade", noon) // the cursor moves by what is shown
-			for _, key := range test.keys {
-				text := key
-				if len(key) > 1 {
-					text = ""
-				}
-				m.key(key, text)
-			}
+			m.press(test.keys...)
 			now := noon.Add(12 * time.Second)
 			checkScreen(t, m, now)
 			got := styles.ReplaceAllString(m.view("apt-get -y upgrade", now), "") + "\n"

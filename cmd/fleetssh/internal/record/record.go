@@ -267,6 +267,21 @@ func (r *Recorder) Blocks() func(number int, hosts []int) {
 // block records which hosts share a block of folded output.
 func (r *Recorder) block(number int, hosts []int) { r.warn(r.writer.Block(number, hosts)) }
 
+// SaveReport writes a report about the run to a file that does not exist yet.
+func (r *Recorder) SaveReport(name string) error {
+	if err := CheckReport(name); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(name); err == nil {
+		return fmt.Errorf("report %s: the file exists already", name)
+	}
+	run, err := journal.Open(r.dir, r.writer.ID())
+	if err != nil {
+		return fmt.Errorf("report %s: %w", name, err)
+	}
+	return WriteReport(name, run)
+}
+
 // End closes the record when all hosts have ended. Further calls do nothing.
 func (r *Recorder) End() { r.closeWriter() }
 

@@ -198,6 +198,17 @@ func (t *Summary) Counted(hosts []int) string {
 	return CountedNames(labels)
 }
 
+// Uncertain reports whether the command may have run, or may still run, without a confirmed outcome.
+func (r *Result) Uncertain() bool {
+	switch r.Outcome.Kind {
+	case fleetssh.Lost:
+		return true
+	case fleetssh.TimedOut, fleetssh.Cancelled:
+		return r.Outcome.MayHaveRun() && !r.Outcome.Stopped
+	}
+	return false
+}
+
 // LoginResult returns the result of a login. One that worked counts as a command that exited 0.
 func LoginResult(i int, host *fleetssh.HostConfig, connection *fleetssh.Client, err error) Result {
 	r := Result{Index: i, Problem: ProblemOf(err, host)}
