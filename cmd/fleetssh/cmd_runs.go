@@ -148,14 +148,20 @@ func (o *runsOptions) run(c *app) error {
 		c.screen.Message("fleetssh: no run has been recorded yet")
 		return nil
 	}
-	c.screen.Out("", fmt.Sprintf("%-31s %-19s %7s %7s %7s %7s %8s  %s", "RUN", "WHEN", "HOSTS", "OK", "FAILED", "SKIPPED", "TIME", "COMMAND"))
+	title := fmt.Sprintf("%-31s %-19s %7s %7s %7s %7s %8s  %s", "RUN", "WHEN", "HOSTS", "OK", "FAILED", "SKIPPED", "TIME", "COMMAND")
+	c.screen.Out(c.screen.Paint(termline.Heading, title), "")
 	for i := range runs {
 		r := &runs[i]
 		text := r.OneLine()
 		if r.State != journal.Ended {
 			text = "(" + string(r.State) + ") " + text
 		}
-		c.screen.Out("", fmt.Sprintf("%-31s %-19s %7d %7d %7d %7d %8s  %s", r.ID, r.Time.Local().Format(time.DateTime), r.Count, r.OK, r.Failed, r.Skipped, results.ShortDuration(r.Elapsed), text))
+		failed := termline.Plain
+		if r.Failed > 0 {
+			failed = termline.Failure
+		}
+		prefix := fmt.Sprintf("%-31s %-19s %7d %7d ", termline.Visible(r.ID), r.Time.Local().Format(time.DateTime), r.Count, r.OK) + c.screen.Paint(failed, fmt.Sprintf("%7d", r.Failed))
+		c.screen.Out(prefix, fmt.Sprintf(" %7d %8s  %s", r.Skipped, results.ShortDuration(r.Elapsed), text))
 	}
 	return nil
 }

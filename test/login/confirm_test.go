@@ -3,6 +3,7 @@ package login
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"fleetssh"
 	"fleetssh/internal/fleettest"
+	"fleetssh/internal/simfleet"
 )
 
 // Hosts whose keys are not known wait for the answer without holding up the others, although there is
@@ -148,5 +150,37 @@ func TestConfirmHostKeyLimits(t *testing.T) {
 	}
 	if asked != 1 {
 		t.Errorf("asked %d times", asked)
+	}
+}
+
+// A hop whose key is not known is asked about, too: once for all hosts behind it, which wait.
+func TestConfirmHostKeyOfHop(t *testing.T) {
+	t.Parallel()
+	_, hosts := fleettest.Simulated(t, 3, func(_ int, h *simfleet.Host) { h.Dial = new(net.Dialer).DialContext })
+	file := filepath.Join(t.TempDir(), "known_hosts")
+	policy := &fleetssh.KnownHosts{Files: []string{file}, Unknown: fleetssh.AskUnknown}
+	var mu sync.Mutex
+	asked := make(map[string]int)
+	for i := range hosts {
+		hosts[i].HostKeys, hosts[i].ConnectTimeout = policy, fleettest.Patience
+		hosts[i].ConfirmHostKey = func(_ context.Context, key fleetssh.NewHostKey) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			asked[key.Host]++
+			return true
+		}
+	}
+	hop := hosts[0]
+	hosts[1].Proxy, hosts[2].Proxy = &hop, &hop
+	if err := fleettest.NewFleet(t, hosts[1:]...).Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range hosts {
+		if n := asked[hosts[i].Host]; n != 1 {
+			t.Errorf("host %d: asked %d times", i, n)
+		}
+	}
+	if text, err := os.ReadFile(file); err != nil || strings.Count(string(text), "\n") != 3 {
+		t.Errorf("%v\n%s", err, text)
 	}
 }
