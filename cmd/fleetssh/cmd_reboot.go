@@ -114,7 +114,7 @@ func newReboot(c *app) *cobra.Command {
 
 // check refuses flags that are wrong for any hosts.
 func (o *rebootOptions) check() error {
-	if err := refuse(o.flags, presence.OwnPace, "attempts", "retry-delay"); err != nil {
+	if err := refuse(o.flags, presence.OwnPace, "attempts", "retry-delay", "control-path"); err != nil {
 		return err
 	}
 	if err := o.poll.Check(); err != nil {

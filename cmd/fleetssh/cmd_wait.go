@@ -71,7 +71,7 @@ func newWait(c *app) *cobra.Command {
 			if o.gone && o.command != "" {
 				return exit.UsageError("", "--gone and --command exclude each other")
 			}
-			if err := refuse(cmd.Flags(), presence.OwnPace, "attempts", "retry-delay"); err != nil {
+			if err := refuse(cmd.Flags(), presence.OwnPace, "attempts", "retry-delay", "control-path"); err != nil {
 				return err
 			}
 			if err := o.poll.Check(); err != nil {

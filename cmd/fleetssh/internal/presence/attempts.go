@@ -21,12 +21,13 @@ const commandLimit = 30 * time.Second
 const maxOutput = 16 << 10
 
 // OneLogin makes each login of hosts a single attempt, since Watch decides when to try again. It takes
-// at most 15 seconds, unless the host has a limit of its own.
+// at most 15 seconds, unless the host has a limit of its own. An OpenSSH master is not used: its
+// connection says nothing about who could log in now.
 func OneLogin(hosts []selection.Host) {
 	const limit = 15 * time.Second
 	for i := range hosts {
 		c := &hosts[i].Config
-		c.Attempts, c.RetryDelay = 1, 0
+		c.Attempts, c.RetryDelay, c.ControlPath = 1, 0, ""
 		c.ConnectTimeout = cmp.Or(c.ConnectTimeout, limit)
 	}
 }

@@ -23,8 +23,8 @@ const Help = `      --every DUR           least time between two logins on a hos
   -u, --timeout DUR         give up on a host after this time (10m)
 `
 
-// OwnPace is why the flags for attempts within a login have no effect.
-const OwnPace = "--every and --timeout say how often hosts are tried"
+// OwnPace is why the flags for attempts within a login, and for connections of OpenSSH, have no effect.
+const OwnPace = "each attempt is a login of its own, as often as --every and --timeout say"
 
 // Register adds the flags to a verb.
 func (f *Flags) Register(flags *pflag.FlagSet) {
