@@ -190,6 +190,10 @@ type Login struct {
 	// is "none" if the host required no authentication.
 	Methods []string
 
+	// Allowed are the methods that the host allowed at first, before any was tried. It is empty if
+	// the host required no authentication.
+	Allowed []string
+
 	// Key is the key or certificate that was accepted, nil if none was.
 	Key ssh.PublicKey
 
@@ -222,7 +226,7 @@ func (c *Client) Logins() []Login {
 	var logins []Login
 	for l, host := c.login, c.host; l != nil; l, host = l.Hop, host.Proxy {
 		logins = append(logins, Login{
-			Host: *host, Addr: l.Addr, Master: l.Master, HostKey: l.HostKey, Methods: l.Methods,
+			Host: *host, Addr: l.Addr, Master: l.Master, HostKey: l.HostKey, Methods: l.Methods, Allowed: l.Allowed,
 			Key: l.Key, Banner: l.Banner, Version: l.Version, Algorithms: l.Algorithms, Offered: l.Offered.Algorithms(), Timing: timingOf(l.Timing), Warnings: l.Warnings,
 		})
 	}

@@ -75,7 +75,7 @@ func TestLoginsForgetNothing(t *testing.T) {
 	t.Parallel()
 	timing := dial.Timing{Proxy: 1, Resolve: 2, Connect: 3, Handshake: 4, Auth: 5, Attempts: 6}
 	l := dial.Login{
-		Addr: &net.TCPAddr{}, Master: "x", HostKey: keyOfTest{}, Methods: []string{"x"}, Key: keyOfTest{},
+		Addr: &net.TCPAddr{}, Master: "x", HostKey: keyOfTest{}, Methods: []string{"x"}, Allowed: []string{"x"}, Key: keyOfTest{},
 		Banner: "x", Version: "x", Algorithms: ssh.NegotiatedAlgorithms{KeyExchange: "x"}, Offered: offerOfTest(), Timing: timing, Warnings: []string{"x"}, Hop: &dial.Login{Master: "of the hop"},
 	}
 	c := &Client{host: &HostConfig{Host: "h", Proxy: &HostConfig{Host: "gate"}}, login: &l}

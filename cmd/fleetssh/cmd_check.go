@@ -32,12 +32,13 @@ Output:
       --verbose             stream: also some lines per host, when it is done
 ` + display.LookHelp + `
 The table has the versions of the servers, the algorithms that client and server
-agreed on, the kinds of host keys, and the methods and keys that were accepted.
-post-quantum says which hosts lack a key exchange that withstands quantum
-computers. connect is the name lookup and the connection, handshake the key
-exchange and the check of the host key, login the authentication; hop is the wait
-for the connection to the hop, which all hosts behind it share. Texts that hosts
-send before a login (banners) follow, each one once.
+agreed on, the kinds of host keys, the login methods that the hosts allow, and
+the methods and keys that were accepted. post-quantum says which hosts lack a key
+exchange that withstands quantum computers. connect is the name lookup and the
+connection, handshake the key exchange and the check of the host key, login the
+authentication; hop is the wait for the connection to the hop, which all hosts
+behind it share. Texts that hosts send before a login (banners) follow, each one
+once.
 DUR is 10 or 10s for seconds, 500ms, 2m.
 
 `

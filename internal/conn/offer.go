@@ -41,20 +41,21 @@ func (o Offer) Algorithms() ssh.Algorithms {
 		return ssh.Algorithms{}
 	}
 	return ssh.Algorithms{
-		KeyExchanges: allowed(lists.KeyExchanges), HostKeys: allowed(lists.HostKeys),
-		Ciphers: allowed(lists.CiphersClientServer), MACs: allowed(lists.MACsClientServer),
+		KeyExchanges: Names(lists.KeyExchanges), HostKeys: Names(lists.HostKeys),
+		Ciphers: Names(lists.CiphersClientServer), MACs: Names(lists.MACsClientServer),
 	}
 }
 
-// maxAlgorithmName is the longest name of an algorithm (RFC 4251, section 6).
-const maxAlgorithmName = 64
+// maxName is the longest name of an algorithm or method (RFC 4251, section 6).
+const maxName = 64
 
-// allowed returns the names that RFC 4251 allows: printable US-ASCII. A host can send anything.
-func allowed(names []string) []string {
+// Names returns the names of algorithms and methods that RFC 4251 allows: printable US-ASCII. A host
+// can send anything.
+func Names(names []string) []string {
 	var good []string
 next:
 	for _, name := range names {
-		if name == "" || len(name) > maxAlgorithmName {
+		if name == "" || len(name) > maxName {
 			continue
 		}
 		for i := range len(name) {

@@ -30,7 +30,7 @@ func kexInit(keyExchanges ...string) []byte {
 // The offer is read from what follows the version line, however the bytes arrive.
 func TestOffer(t *testing.T) {
 	t.Parallel()
-	good := kexInit("mlkem768x25519-sha256", "bad\x1b[2Jname", "", strings.Repeat("x", maxAlgorithmName+1), "curve25519-sha256")
+	good := kexInit("mlkem768x25519-sha256", "bad\x1b[2Jname", "", strings.Repeat("x", maxName+1), "curve25519-sha256")
 	ignore := slices.Clone(good)
 	ignore[5] = 2 // SSH_MSG_IGNORE
 	long := slices.Clone(good)

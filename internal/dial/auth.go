@@ -60,6 +60,7 @@ type authenticator struct {
 
 	last     *offerState // the last offer, until the host answers it
 	offered  ssh.PublicKey
+	allowed  []string      // the methods that the host allowed at first
 	accepted []string      // the methods accepted on this connection
 	key      ssh.PublicKey // the accepted key
 	partial  int           // the number of methods accepted on this connection
@@ -73,6 +74,9 @@ type authenticator struct {
 
 	noMaster bool // no OpenSSH master has answered
 }
+
+// maxMethods is how many methods are kept that a host allows. There are about six.
+const maxMethods = 20
 
 // offer is a key and what became of offering it.
 type offer struct {
@@ -159,6 +163,9 @@ func (a *authenticator) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 		return nil, nil
 	}
 	a.traceKeysExchanged(c)
+	if a.allowed == nil {
+		a.allowed = conn.Names(c.AllowedMethods[:min(len(c.AllowedMethods), maxMethods)])
+	}
 	if a.last != nil {
 		a.traceVerdict(c.AllowedMethods, len(c.PartialSuccessMethods) > a.partial)
 	}

@@ -18,6 +18,7 @@ type Login struct {
 	Master  string        // the socket of the OpenSSH master; empty: no master is used
 	HostKey ssh.PublicKey // the key by which the host authenticated itself
 	Methods []string      // the methods that the host accepted, in order
+	Allowed []string      // the methods that it allowed at first; empty: it required none
 	Key     ssh.PublicKey // the client key that the host accepted; or nil
 	Banner  string        // sanitized, with line ends
 	Version string        // the version line of the host, sanitized
@@ -47,6 +48,6 @@ func (a *authenticator) success(addr net.Addr, hostKey ssh.PublicKey) *Login {
 	}
 	return &Login{
 		Addr: addr, HostKey: hostKey,
-		Methods: a.accepted, Key: a.key, Banner: a.banner.end(), Warnings: a.warnings,
+		Methods: a.accepted, Allowed: a.allowed, Key: a.key, Banner: a.banner.end(), Warnings: a.warnings,
 	}
 }

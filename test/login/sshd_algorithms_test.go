@@ -3,6 +3,7 @@ package login
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"fleetssh"
@@ -17,7 +18,7 @@ func TestSSHDAlgorithms(t *testing.T) {
 	key := sshdtest.NewKey(t, sshdtest.KindED25519)
 	s := sshdtest.Start(t, sshdtest.Options{Config: []string{
 		"KexAlgorithms sntrup761x25519-sha512@openssh.com,diffie-hellman-group16-sha512,curve25519-sha256",
-		"Ciphers aes256-ctr,aes128-ctr", "MACs hmac-sha2-512",
+		"Ciphers aes256-ctr,aes128-ctr", "MACs hmac-sha2-512", "PasswordAuthentication yes", "KbdInteractiveAuthentication no",
 	}})
 	s.Authorize(t, user, key.Public())
 	file := filepath.Join(t.TempDir(), "key")
@@ -25,6 +26,8 @@ func TestSSHDAlgorithms(t *testing.T) {
 	host := fleettest.HostConfig(t, s, user, fleetssh.Auth{Identities: []string{file}, NoAgent: true})
 	login := fleettest.Dial(t, host).Logins()[0]
 	fleettest.Contains(t, login.Version, "SSH-2.0-OpenSSH_")
+	fleettest.Equal(t, "allowed", strings.Join(login.Allowed, " "), "publickey password")
+	fleettest.Equal(t, "accepted", strings.Join(login.Methods, " "), "publickey")
 	fleettest.Equal(t, "key exchange", login.Algorithms.KeyExchange, "curve25519-sha256")
 	fleettest.Equal(t, "host key", login.Algorithms.HostKey, login.HostKey.Type())
 	fleettest.Equal(t, "MAC", login.Algorithms.Write.MAC, "hmac-sha2-512")

@@ -57,6 +57,7 @@ var rows = []row{
 	{"cipher", ofLogin(cipher)},
 	{"MAC", ofLogin(mac)},
 	{"host key", ofLogin(func(l *fleetssh.Login) string { return keyKind(l.HostKey) })},
+	{"allowed", ofLogin(allowedText)},
 	{"login", loginText},
 	{"through", func(r *results.Result) string { return throughText(r.Logins) }},
 	{"attempts", func(r *results.Result) string {
@@ -115,6 +116,14 @@ func loginText(r *results.Result) string {
 		text += " " + results.KeyText(l.Key)
 	}
 	return text
+}
+
+// allowedText returns the methods by which the host lets its users log in.
+func allowedText(l *fleetssh.Login) string {
+	if len(l.Allowed) == 0 {
+		return "none needed"
+	}
+	return strings.Join(l.Allowed, ", ")
 }
 
 // throughText returns the hops of a login.

@@ -50,7 +50,7 @@ func rsaKey(t *testing.T, bits int) ssh.PublicKey {
 func modern(t *testing.T, mine ssh.PublicKey) fleetssh.Login {
 	aead := ssh.DirectionAlgorithms{Cipher: "aes128-gcm@openssh.com"}
 	return fleetssh.Login{
-		Version: "SSH-2.0-OpenSSH_10.0", Methods: []string{"publickey"}, Key: mine, HostKey: key(t),
+		Version: "SSH-2.0-OpenSSH_10.0", Methods: []string{"publickey"}, Allowed: []string{"publickey"}, Key: mine, HostKey: key(t),
 		Algorithms: ssh.NegotiatedAlgorithms{KeyExchange: "mlkem768x25519-sha256", HostKey: "ssh-ed25519", Read: aead, Write: aead},
 		Offered:    ssh.Algorithms{KeyExchanges: []string{"mlkem768x25519-sha256"}},
 	}
@@ -60,7 +60,7 @@ func modern(t *testing.T, mine ssh.PublicKey) fleetssh.Login {
 func old(t *testing.T, offered ...string) fleetssh.Login {
 	ctr := ssh.DirectionAlgorithms{Cipher: "aes128-ctr", MAC: "hmac-sha2-256"}
 	return fleetssh.Login{
-		Version: "SSH-2.0-OpenSSH_7.4", Methods: []string{"password"}, HostKey: rsaKey(t, 2048),
+		Version: "SSH-2.0-OpenSSH_7.4", Methods: []string{"password"}, Allowed: []string{"publickey", "password"}, HostKey: rsaKey(t, 2048),
 		Algorithms: ssh.NegotiatedAlgorithms{KeyExchange: "curve25519-sha256", HostKey: "rsa-sha2-512", Read: ctr, Write: ctr},
 		Offered:    ssh.Algorithms{KeyExchanges: append(offered, "curve25519-sha256")},
 	}
@@ -125,7 +125,7 @@ key exchange  mlkem768x25519-sha256                     web[01-17] (17)
               not known: through an OpenSSH master      web21
 post-quantum  yes                                       web[01-17] (17)
               no, the host has none                     web18
-              no, the host has only sntrup761x25519-sha512@openssh.com
+              no, though the host has sntrup761x25519-sha512@openssh.com
                 web19
               not known: through an OpenSSH master      web21
 cipher        aes128-gcm@openssh.com                    web[01-17] (17)
@@ -136,6 +136,9 @@ MAC           part of the cipher                        web[01-17] (17)
               not known: through an OpenSSH master      web21
 host key      ssh-ed25519                               web[01-17] (17)
               ssh-rsa, 2048 bits                        web[18-19] (2)
+              not known: through an OpenSSH master      web21
+allowed       publickey                                 web[01-17] (17)
+              publickey, password                       web[18-19] (2)
               not known: through an OpenSSH master      web21
 login         publickey ssh-ed25519 SHA256:
                 web[01-17] (17)
@@ -198,11 +201,13 @@ func TestShowHost(t *testing.T) {
 	want := `web01: ok      hop   0.0ms  connect   1.0ms  handshake   0.0ms  login   0.0ms
 web01:         through  gate
 web01:         login    publickey ssh-ed25519 SHA256:
+web01:         allowed  publickey
 web01:         host key ssh-ed25519 SHA256:
 web01:         server   SSH-2.0-OpenSSH_10.0
 web01:         with     mlkem768x25519-sha256  aes128-gcm@openssh.com
 web02: ok      connect   2.0ms  handshake   0.0ms  login   0.0ms
 web02:         login    password
+web02:         allowed  publickey, password
 web02:         host key ssh-rsa SHA256:
 web02:         server   SSH-2.0-OpenSSH_7.4
 web02:         with     curve25519-sha256  aes128-ctr  hmac-sha2-256
@@ -238,7 +243,7 @@ func TestPutHost(t *testing.T) {
 		t.Fatalf("%d objects", len(objects))
 	}
 	for key, want := range map[string]string{
-		"version": "SSH-2.0-OpenSSH_7.4", "key_exchange": "curve25519-sha256", "post_quantum": "false", "host_key_type": "ssh-rsa",
+		"version": "SSH-2.0-OpenSSH_7.4", "key_exchange": "curve25519-sha256", "post_quantum": "false", "host_key_type": "ssh-rsa", "allowed_methods": "[publickey password]",
 		"to_host": "map[cipher:aes128-ctr mac:hmac-sha2-256]", "from_host": "map[cipher:aes128-ctr mac:hmac-sha2-256]",
 		"offered": "map[ciphers:<nil> host_keys:<nil> key_exchanges:[sntrup761x25519-sha512 curve25519-sha256] macs:<nil>]",
 		"hops":    "[map[hop:gate version:SSH-2.0-gate]]", "outcome": "ok",

@@ -47,6 +47,7 @@ func ShowHost(screen *termline.Screen, t *results.Summary) func(*results.Result)
 			return
 		}
 		out("        login    %s", loginText(r))
+		out("        allowed  %s", allowedText(l))
 		out("        host key %s", results.KeyText(l.HostKey))
 		out("        server   %s", l.Version)
 		algorithms := l.Algorithms.KeyExchange + "  " + cipher(l)

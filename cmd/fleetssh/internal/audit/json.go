@@ -35,6 +35,7 @@ type jsonCheck struct {
 type jsonLogin struct {
 	Hop         string          `json:"hop,omitempty"`
 	Methods     []string        `json:"methods,omitempty"`
+	Allowed     []string        `json:"allowed_methods,omitempty"` // before any was tried
 	Key         string          `json:"key,omitempty"`
 	HostKey     string          `json:"host_key,omitempty"`
 	HostKeyType string          `json:"host_key_type,omitempty"`
@@ -63,7 +64,7 @@ type jsonAlgorithms struct {
 }
 
 func newJSONLogin(l *fleetssh.Login) *jsonLogin {
-	j := &jsonLogin{Methods: l.Methods, Master: l.Master, Banner: l.Banner, Version: l.Version}
+	j := &jsonLogin{Methods: l.Methods, Allowed: l.Allowed, Master: l.Master, Banner: l.Banner, Version: l.Version}
 	if l.Key != nil {
 		j.Key = ssh.FingerprintSHA256(l.Key)
 	}

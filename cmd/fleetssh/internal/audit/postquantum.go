@@ -20,7 +20,7 @@ func postQuantumText(l *fleetssh.Login) string {
 		return "yes"
 	}
 	if i := slices.IndexFunc(l.Offered.KeyExchanges, isPostQuantum); i >= 0 {
-		return "no, the host has only " + l.Offered.KeyExchanges[i]
+		return "no, though the host has " + l.Offered.KeyExchanges[i]
 	}
 	if len(l.Offered.KeyExchanges) == 0 {
 		return "no"
