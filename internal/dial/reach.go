@@ -38,7 +38,7 @@ func (a *attempt) reach(ctx context.Context) (net.Conn, error) {
 	if a.addrs == nil {
 		a.phases.enter(phaseResolve)
 		if _, err := netip.ParseAddr(a.host.Host); err != nil {
-			a.d.debug("looking up the name", a.host, "name", a.host.Host)
+			a.d.debug("resolving", a.host, "name", a.host.Host)
 		}
 		addrs, err := a.d.resolve(ctx, a.host)
 		if err != nil {
