@@ -40,6 +40,10 @@
 // ansible-vault has encrypted. Such errors occur when the host is selected, so that other hosts can
 // still be used.
 //
+// # Conditions
+//
+// [Inventory.Where] chooses hosts by any of their variables: see [ParseCondition].
+//
 // # Arguments of ssh
 //
 // Of the arguments of ssh, -J, -i, -l, -p, -F, -A, -a, -K, -k, -4, -6, and -o with any keyword of

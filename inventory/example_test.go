@@ -69,6 +69,21 @@ func ExampleInventory_GroupsOf() {
 	// [all prod web] <nil>
 }
 
+func ExampleInventory_Where() {
+	inv, err := inventory.Load("testdata/example.yml", fleetssh.HostConfig{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	condition, err := inventory.ParseCondition("role=front")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(inv.Where(hostset.Of("web1", "web2", "db1"), condition))
+	// Output: web[1-2] <nil>
+}
+
 func ExampleInventory_Lookup() {
 	inv, err := inventory.Load("testdata/example.yml", fleetssh.HostConfig{User: "deploy"})
 	if err != nil {
