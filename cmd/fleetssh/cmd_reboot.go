@@ -186,6 +186,7 @@ func (r *rebooter) run(ctx context.Context, sizes []int) error {
 	r.o.hosts.SetPasswordPolicy(r.c.environment(), r.client)
 	r.summary.Outstanding.Working = r.working
 	r.o.record.Simulated, r.o.record.Verb = r.c.redirect != nil, "reboot"
+	r.o.record.JSON = r.o.show.Format == "json"
 	r.record = r.o.record.Start(r.c.screen, r.summary, journal.Start{Command: "reboot"})
 	var endDisplay func()
 	r.show, endDisplay = r.o.show.Display(display.View{Screen: r.c.screen, Summary: r.summary, Command: "reboot", Record: r.record.Wrap})
