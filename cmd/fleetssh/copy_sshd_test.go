@@ -29,6 +29,12 @@ type copyFleet struct {
 func startCopyFleet(t *testing.T) *copyFleet {
 	t.Helper()
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	return startFleetSSHD(t)
+}
+
+// startFleetSSHD is startCopyFleet for tests that record nothing.
+func startFleetSSHD(t *testing.T) *copyFleet {
+	t.Helper()
 	s := sshdtest.Start(t, sshdtest.Options{Addresses: []string{"127.0.0.1", "127.0.0.2"}})
 	key, account := sshdtest.NewKey(t, sshdtest.KindED25519), sshdtest.CurrentUser(t)
 	s.Authorize(t, account, key.Public())
@@ -205,5 +211,19 @@ func TestPutInstallSSHD(t *testing.T) {
 	code = run(t.Context(), []string{"rerun", "last", "--failed"}, stdio{in: strings.NewReader(""), out: &stdout, err: &stderr})
 	if code != exit.Command || !strings.Contains(stderr.String(), "invalid user") {
 		t.Errorf("%d: %q %q", code, stdout.String(), stderr.String())
+	}
+}
+
+// wait and reboot work with OpenSSH. The hosts are this machine, so nothing that reboots is sent, and the
+// boot ID stays the same.
+func TestWaitSSHD(t *testing.T) {
+	t.Parallel()
+	f := startFleetSSHD(t)
+	if code, out, errOut := f.run(t.Context(), "wait", "--command", "test -e /"); code != exit.OK || !strings.HasPrefix(out, "127.0.0.[1-2] (2): the command succeeds within ") {
+		t.Errorf("%d: %q %q", code, out, errOut)
+	}
+	code, out, errOut := f.run(t.Context(), "reboot", "-x", "127.0.0.2", "--command", "true", "--every", "2s", "--timeout", "10s", "--no-record")
+	if code != exit.Stopped || out != "" || !strings.Contains(errOut, "  not back: 127.0.0.1: after 10s: its boot ID has not changed\n") {
+		t.Errorf("%d: %q %q", code, out, errOut)
 	}
 }
