@@ -105,7 +105,7 @@ func TestImports(t *testing.T) {
 		"exit":        {"fleetssh", part + "termline"},
 		"flagvalue":   nil,
 		"fleetshell":  {"fleetssh", part + "display", part + "exit", part + "journal", part + "results", part + "selection", part + "termline", part + "atomicfile", "fleetssh/hostset", "fleetssh/internal/shellquote"},
-		"explain":     {"fleetssh", part + "fold", part + "results", part + "selection", part + "settings", part + "termline", "fleetssh/hostset"},
+		"explain":     {"fleetssh", part + "display", part + "fold", part + "results", part + "selection", part + "settings", part + "termline", "fleetssh/hostset"},
 		"fold":        nil,
 		"fullscreen":  {"fleetssh", part + "fold", part + "results", part + "selection", part + "termline", "fleetssh/hostset", "fleetssh/internal/sanitize"},
 		"help":        {part + "exit", part + "journal", part + "termline", "fleetssh/hostset", "fleetssh/internal/account", "fleetssh/internal/knownhosts", "fleetssh/internal/nearest"},

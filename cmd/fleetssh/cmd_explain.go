@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"fleetssh"
-	"fleetssh/cmd/fleetssh/internal/display"
 	"fleetssh/cmd/fleetssh/internal/exit"
 	"fleetssh/cmd/fleetssh/internal/explain"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
@@ -91,43 +89,8 @@ func (o *explainOptions) run(ctx context.Context, c *app, args []string) error {
 			text.Add(hosts[i].Label, plans, lines)
 			continue
 		}
-		for n := range plans {
-			j := newJSONPlan(hosts[i].Name, i, &plans[n], n == len(plans)-1)
-			if !j.Hop {
-				j.Config = lines
-			}
-			display.PutJSON(c.screen, j)
-		}
+		explain.PutPlans(c.screen, hosts[i].Name, i, plans, lines)
 	}
 	text.Close()
 	return nil
-}
-
-// jsonPlan is the plan for one hop or host.
-type jsonPlan struct {
-	Type  string     `json:"type"`
-	Host  string     `json:"host"`  // the host that is explained
-	Index int        `json:"index"` // of that host
-	At    string     `json:"at"`    // the hop or host of this plan
-	Hop   bool       `json:"hop"`
-	User  string     `json:"user"`
-	Port  int        `json:"port"`
-	Steps []jsonStep `json:"steps"`
-
-	Config []selection.ConfigLine `json:"ssh_config,omitempty"`
-}
-
-type jsonStep struct {
-	Phase  string `json:"phase"`
-	What   string `json:"what"`
-	Why    string `json:"why,omitempty"`
-	Passed bool   `json:"passed,omitempty"`
-}
-
-func newJSONPlan(host string, index int, p *fleetssh.Plan, last bool) jsonPlan {
-	j := jsonPlan{Type: "plan", Host: host, Index: index, At: p.Host.Host, Hop: !last, User: p.User, Port: p.Port}
-	for _, s := range p.Steps {
-		j.Steps = append(j.Steps, jsonStep{string(s.Phase), strings.TrimSpace(s.What), s.Why, s.Passed})
-	}
-	return j
 }
