@@ -125,6 +125,7 @@ func TestImports(t *testing.T) {
 		"selection":   {"fleetssh", part + "exit", part + "flagvalue", part + "localshell", part + "redact", part + "termline", "fleetssh/hostset", "fleetssh/internal/account", "fleetssh/internal/knownhosts", "fleetssh/internal/shellquote", "fleetssh/inventory", "fleetssh/sshconfig", "fleetssh/internal/nearest"},
 		"settings":    {part + "exit", part + "flagvalue", part + "help", part + "redact", "fleetssh/internal/nearest"},
 		"simulate":    {"fleetssh", "fleetssh/hostset", "fleetssh/internal/shellquote", "fleetssh/internal/simfleet"},
+		"stdin":       nil,
 		"termline":    nil,
 		"topic":       {part + "exit", part + "help", part + "selection", "fleetssh/internal/nearest"},
 		"tty":         {"fleetssh", part + "termline"},

@@ -4,12 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,6 +22,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/settings"
+	"fleetssh/cmd/fleetssh/internal/stdin"
 	"fleetssh/cmd/fleetssh/internal/tty"
 	"fleetssh/sshconfig"
 )
@@ -205,7 +203,7 @@ func (o *runOptions) run(ctx context.Context, c *app, args []string) error {
 		return err
 	}
 	if o.stdin != "" {
-		in, err := o.input(c)
+		in, err := stdin.Open(o.stdin, c.in)
 		if err != nil {
 			return err
 		}
@@ -329,37 +327,4 @@ func (o *runOptions) terminal(c *app) *tty.Terminal {
 		return nil
 	}
 	return tty.New(c.in, c.out)
-}
-
-// input opens the standard input of the hosts.
-func (o *runOptions) input(c *app) (io.ReadCloser, error) {
-	if o.stdin == "-" {
-		return io.NopCloser(c.in), checkInput(c.in)
-	}
-	file, err := os.Open(o.stdin)
-	if err != nil {
-		return nil, fmt.Errorf("standard input: %w", err)
-	}
-	if err := checkInput(file); err != nil {
-		file.Close()
-		return nil, err
-	}
-	return file, nil
-}
-
-// checkInput fails before any host is contacted if the input cannot be read. Otherwise every host would
-// start, and be stopped.
-func checkInput(in io.Reader) error {
-	file, ok := in.(*os.File)
-	if !ok {
-		return nil
-	}
-	info, err := file.Stat()
-	if err == nil && info.IsDir() {
-		err = &fs.PathError{Op: "read", Path: file.Name(), Err: syscall.EISDIR}
-	}
-	if err != nil {
-		return fmt.Errorf("standard input: %w", err)
-	}
-	return nil
 }

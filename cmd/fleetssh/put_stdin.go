@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"fleetssh/cmd/fleetssh/internal/exit"
+	"fleetssh/cmd/fleetssh/internal/stdin"
 )
 
 // stdinName is the name of standard input in a directory.
@@ -44,7 +45,7 @@ func (o *copyOptions) readStdin(in io.Reader) (remove func(), err error) {
 	file, err := os.OpenFile(o.stdinFile, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) // new files on hosts get its mode
 	if err == nil {
 		if !o.safety.dryRun {
-			if err = checkInput(in); err == nil {
+			if err = stdin.Check(in); err == nil {
 				_, err = io.Copy(file, in)
 			}
 		}

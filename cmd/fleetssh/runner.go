@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
-	"os"
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/display"
@@ -14,6 +12,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/localscript"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
+	"fleetssh/cmd/fleetssh/internal/stdin"
 )
 
 // runner runs a command on hosts in batches and shows the output.
@@ -37,11 +36,11 @@ func (r *runner) run(ctx context.Context, sizes []int) error {
 	defer end()
 	r.o.hosts.SetPasswordPolicy(r.c.environment(), r.client)
 	defer limitMemory(memoryForRun, r.o.hosts.Fanout)()
-	again, err := r.newBatchStdin(len(sizes))
+	again, err := stdin.ForBatches(r.stdin, len(sizes))
 	if err != nil {
 		return err
 	}
-	defer again.close()
+	defer again.Close()
 	r.summary.NoSudoPassword = (r.command.Sudo || r.command.User != "") && r.command.SudoPassword == nil
 	r.gateArgs, r.gateTimeout = r.command.HostArgs, r.command.Timeout
 	if r.safety.step {
@@ -94,10 +93,8 @@ func (r *runner) again() (*runner, error) {
 		rollout: rollout{c: r.c, safety: r.safety, stdinUsed: r.stdinUsed},
 		o:       r.o, command: r.command, title: r.title, program: r.program, script: r.script, stdin: r.stdin,
 	}
-	if file, ok := r.stdin.(io.Seeker); ok {
-		if _, err := file.Seek(0, io.SeekStart); err != nil {
-			return nil, fmt.Errorf("standard input cannot be read again: %w", err)
-		}
+	if err := stdin.Rewind(r.stdin); err != nil {
+		return nil, err
 	}
 	next.command.HostArgs = nil
 	labels := make([]string, len(chosen))
@@ -121,59 +118,16 @@ func (r *runner) finished(result *results.Result) {
 }
 
 // startBatch starts the command on a batch.
-func (r *runner) startBatch(ctx context.Context, again *batchStdin, size int) (func(func(fleetssh.Event) bool), error) {
+func (r *runner) startBatch(ctx context.Context, again *stdin.Batches, size int) (func(func(fleetssh.Event) bool), error) {
 	command := r.command
 	if command.HostArgs != nil {
 		command.HostArgs = command.HostArgs[r.from : r.from+size]
 	}
-	in, err := again.reader()
+	in, err := again.Reader()
 	if err != nil {
 		return nil, err
 	}
 	command.Stdin = in
 	events, err := r.client.Stream(ctx, command)
 	return events, selection.UsageError(err, r.hosts[r.from:r.from+size])
-}
-
-// batchStdin supplies the same standard input to every batch.
-type batchStdin struct {
-	in   io.Reader // for the only batch
-	file *os.File  // for several
-}
-
-// newBatchStdin returns the standard input for a number of batches. For several, it copies standard
-// input to a temporary file first.
-func (r *runner) newBatchStdin(batches int) (*batchStdin, error) {
-	if r.stdin == nil || batches == 1 {
-		return &batchStdin{in: r.stdin}, nil
-	}
-	file, err := os.CreateTemp("", "fleetssh-stdin-")
-	if err != nil {
-		return nil, fmt.Errorf("standard input: %w", err)
-	}
-	again := &batchStdin{file: file}
-	if _, err := io.Copy(file, r.stdin); err != nil {
-		again.close()
-		return nil, fmt.Errorf("standard input: %w", err)
-	}
-	return again, nil
-}
-
-// reader returns the input from its start, nil if there is none.
-func (w *batchStdin) reader() (io.Reader, error) {
-	if w.file == nil {
-		return w.in, nil
-	}
-	info, err := w.file.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("standard input: %w", err)
-	}
-	return io.NewSectionReader(w.file, 0, info.Size()), nil
-}
-
-func (w *batchStdin) close() {
-	if w.file != nil {
-		w.file.Close()
-		_ = os.Remove(w.file.Name()) // a failure leaves a file in the system's temporary directory
-	}
 }
