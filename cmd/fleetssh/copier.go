@@ -5,6 +5,8 @@ import (
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/display"
+	"fleetssh/cmd/fleetssh/internal/fullscreen"
+	"fleetssh/cmd/fleetssh/internal/interrupt"
 	"fleetssh/cmd/fleetssh/internal/journal"
 	"fleetssh/cmd/fleetssh/internal/results"
 )
@@ -36,14 +38,31 @@ func (r *copier) run(ctx context.Context, sizes []int) error {
 	if r.plan.verb == "put" {
 		v.Measure = r.plan.bytes
 	}
+	if r.o.show.FullScreen {
+		v.FullScreen = r.newView(ctx, v.Command, sizes, fullscreen.Abilities{Rerun: true, Repeat: true})
+		v.FullScreen.Success = "done"
+	}
 	var endDisplay func()
 	r.show, endDisplay = r.o.show.Display(v)
+	interrupt.OnExit(ctx, endDisplay)
 	defer endDisplay()
 	err = r.runBatches(work, sizes, func(size int) error { return r.batch(work, size) }, func(left *results.Result) { r.show.Finished(left) })
 	if err != nil {
 		return err
 	}
 	return r.finish(ctx, work, r.show.Close)
+}
+
+// again returns a copier for the hosts of r to or from which the user wants to copy again, nil if there are
+// none.
+func (r *copier) again() *copier {
+	chosen := r.view.Again()
+	if chosen == nil {
+		return nil
+	}
+	plan := r.plan.only(chosen)
+	r.announceAgain(chosen)
+	return &copier{rollout: rollout{c: r.c, safety: r.safety, hosts: plan.hosts, stdinUsed: r.stdinUsed}, o: r.o, plan: plan}
 }
 
 // batch copies to or from the hosts of a batch.

@@ -13,6 +13,7 @@ import (
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
 	"fleetssh/cmd/fleetssh/internal/record"
 	"fleetssh/cmd/fleetssh/internal/selection"
+	"fleetssh/cmd/fleetssh/internal/settings"
 )
 
 // copyOptions are the flags of put and get.
@@ -105,6 +106,7 @@ func (o *copyOptions) register(flags *pflag.FlagSet) {
 	o.safety.register(flags)
 	o.safety.registerArgs(flags)
 	o.show.Register(flags)
+	flags.Lookup("ui").Annotations = map[string][]string{settings.NotInFile: nil} // scripts have no terminal
 	o.record.Register(flags)
 }
 
@@ -131,6 +133,11 @@ func newCopy(c *app, verb, help string) *cobra.Command {
 func (o *copyOptions) run(ctx context.Context, c *app, args []string) error {
 	if err := o.check(args); err != nil {
 		return err
+	}
+	if !o.safety.dryRun {
+		if err := o.show.CheckFullScreen(c.in, c.out); err != nil {
+			return err
+		}
 	}
 	o.hosts.Offline = o.safety.dryRun
 	if name := o.hosts.Unquoted(args); name != "" && len(args) > 2 {
@@ -173,8 +180,16 @@ func (o *copyOptions) run(ctx context.Context, c *app, args []string) error {
 		return err
 	}
 	o.record.Verb, o.record.Words = o.verb, plan.recorded()
-	r := &copier{rollout: rollout{c: c, safety: &o.safety, hosts: hosts, stdinUsed: o.stdin}, o: o, plan: plan}
-	return r.run(ctx, sizes)
+	r := &copier{rollout: rollout{c: c, safety: &o.safety, hosts: hosts, stdinUsed: o.stdin || o.show.FullScreen}, o: o, plan: plan}
+	for {
+		err := r.run(ctx, sizes)
+		if r = r.again(); r == nil {
+			return err
+		}
+		if sizes, err = o.safety.batchSizes(len(r.hosts)); err != nil {
+			return err
+		}
+	}
 }
 
 // check refuses flags that are wrong for any hosts.
@@ -190,6 +205,8 @@ func (o *copyOptions) check(args []string) error {
 		return exit.UsageError(usage, "%s %s: no destination given", o.verb, args[0])
 	case o.remove && !o.recursive:
 		return exit.UsageError("add -r", "--delete needs -r")
+	case o.show.FullScreen && o.compare:
+		return exit.UsageError("", "--ui and --check exclude each other")
 	case o.protocol == "scp" && (o.resume || o.remove):
 		return exit.UsageError("", "--resume and --delete need --protocol sftp")
 	}

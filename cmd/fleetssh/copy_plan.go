@@ -89,6 +89,19 @@ func (o *copyOptions) plan(args []string, hosts []selection.Host) (*copyPlan, er
 	return p, p.validate(o.options())
 }
 
+// only returns the plan for some of its hosts.
+func (p *copyPlan) only(indexes []int) *copyPlan {
+	part := *p
+	part.hosts, part.args = nil, nil
+	for _, i := range indexes {
+		part.hosts = append(part.hosts, p.hosts[i])
+		if p.args != nil {
+			part.args = append(part.args, p.args[i])
+		}
+	}
+	return &part
+}
+
 // copyArgs returns the values for placeholders in paths: name, user, port and index of the host, and the
 // columns of --args-file.
 func copyArgs(given []fleetssh.Args, hosts []selection.Host) ([]fleetssh.Args, error) {

@@ -84,6 +84,11 @@ func (s *rollout) newView(ctx context.Context, command string, sizes []int, can 
 	return s.view
 }
 
+// announceAgain says on which hosts the work is done again.
+func (s *rollout) announceAgain(hosts []int) {
+	s.c.screen.Message("fleetssh: run again on " + s.summary.Fold(hosts) + fmt.Sprintf(" (%d)", len(hosts)))
+}
+
 // runBatches calls do for each batch, whose first host is s.from, until too many hosts have failed or
 // ctx ends. Then it calls skipped for each remaining host.
 func (s *rollout) runBatches(ctx context.Context, sizes []int, do func(size int) error, skipped func(*results.Result)) error {

@@ -97,15 +97,13 @@ func (r *runner) again() (*runner, error) {
 		return nil, err
 	}
 	next.command.HostArgs = nil
-	labels := make([]string, len(chosen))
-	for i, index := range chosen {
+	for _, index := range chosen {
 		next.hosts = append(next.hosts, r.hosts[index])
-		labels[i] = r.hosts[index].Label
 		if r.command.HostArgs != nil {
 			next.command.HostArgs = append(next.command.HostArgs, r.command.HostArgs[index])
 		}
 	}
-	r.c.screen.Message("fleetssh: run again on " + results.CountedNames(labels))
+	r.announceAgain(chosen)
 	return next, nil
 }
 

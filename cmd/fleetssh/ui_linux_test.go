@@ -104,9 +104,33 @@ func TestFullScreenKeys(t *testing.T) {
 		t.Fatalf("exit code %d, %d views in %q", code, len(parts)-1, shown)
 	}
 	between, _, _ := strings.Cut(parts[1], alternateScreen)
-	for _, want := range []string{"fleetssh: 1 of 3 hosts failed\r\n", "  stopped: 127.1.0.1\r\n", "fleetssh: run again on 127.1.0.1\r\n"} {
+	for _, want := range []string{"fleetssh: 1 of 3 hosts failed\r\n", "  stopped: 127.1.0.1\r\n", "fleetssh: run again on 127.1.0.1 (1)\r\n"} {
 		if !strings.Contains(between, want) {
 			t.Errorf("no %q between the two runs: %q", want, between)
+		}
+	}
+}
+
+// A copy has a view as well, and can be repeated where it failed.
+func TestFullScreenCopy(t *testing.T) {
+	t.Parallel()
+	r, _ := startOnTerminal(t, simulate.Plan{Hosts: 3}, "get", "%", "--ui", "none-%(host)s", t.TempDir())
+	r.awaitScreen("3 of 3 hosts done, 3 failed")
+	r.typed("/127.1.0.2\r")
+	r.awaitScreen("hosts (1 of 3), only 127.1.0.2")
+	r.typed("r")
+	r.awaitScreen("run again on 127.1.0.2 (1)?")
+	r.typed("y")
+	r.awaitScreen("1 of 1 host done, 1 failed")
+	r.typed("q")
+	code, shown := r.wait()
+	parts := strings.Split(shown, normalScreen)
+	if len(parts) != 3 || code != exit.Command {
+		t.Fatalf("exit code %d, %d views in %q", code, len(parts)-1, shown)
+	}
+	for i, want := range []string{"fleetssh: 3 of 3 hosts failed\r\n", "none-127.1.0.2"} {
+		if left, _, _ := strings.Cut(parts[i+1], alternateScreen); !strings.Contains(left, want) {
+			t.Errorf("after view %d, the normal screen lacks %q: %q", i+1, want, left)
 		}
 	}
 }

@@ -35,6 +35,7 @@ type CopyFlags struct {
 	Verbose bool
 	quiet   bool
 	Look
+	FullScreen bool
 }
 
 // CopyHelp is the help text of these flags.
@@ -45,6 +46,7 @@ const CopyHelp = `Output:
   -v, --verbose             stream: one line per file, and one per host when it
                             is done
   -q, --quiet               only what failed
+` + uiHelp + `the result of the copy is shown
 ` + lookHelp + `      --trace               show how each login goes, as ssh -v does: what is
                             offered, what the host says, and when
 `
@@ -56,6 +58,7 @@ func (f *CopyFlags) Register(flags *pflag.FlagSet) {
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "")
 	flags.BoolVarP(&f.Verbose, "verbose", "v", false, "")
 	f.Look.Register(flags)
+	flags.BoolVar(&f.FullScreen, "ui", false, "")
 	RegisterTrace(flags, "")
 }
 
@@ -92,14 +95,22 @@ func (f *CopyFlags) Display(v CopyView) (d CopyDisplay, end func()) {
 	default:
 		d = newCopyText(v)
 	}
-	end = func() {}
-	if s := startCopyStatus(v, d); s != nil {
-		d, end = s, s.end
+	endStatus, endView := func() {}, func() {}
+	status := startCopyStatus(v, d)
+	if v.FullScreen != nil {
+		v.FullScreen.Amount = status.amountText
+		status.CopyDisplay, endView = newCoveredCopy(v, d)
+	}
+	if status != nil {
+		d, endStatus = status, status.end
 	}
 	if v.Record != nil {
 		d = v.Record(d)
 	}
-	return d, end
+	return d, func() {
+		endStatus()
+		endView()
+	}
 }
 
 // newCopyText returns the display for people.
@@ -125,13 +136,16 @@ func (d *copyStream) Progress(p fleetssh.CopyProgress) {
 	if !d.flags.Verbose || !p.Ended || p.Err != nil {
 		return
 	}
+	d.out(d.Summary.Hosts[p.Index].Label, copiedFile(p))
+}
+
+// copiedFile returns a line about a file that was copied.
+func copiedFile(p fleetssh.CopyProgress) string {
 	text := termline.Visible(cutPath(p.Path)) + ": "
 	if p.Skipped {
-		text += "already there"
-	} else {
-		text += flagvalue.SizeText(p.Total)
+		return text + "already there"
 	}
-	d.out(d.Summary.Hosts[p.Index].Label, text)
+	return text + flagvalue.SizeText(p.Total)
 }
 
 // failure shows why a file was not copied to or from the hosts of a label.

@@ -18,6 +18,8 @@ type copyStatus struct {
 	CopyDisplay
 	CopyView
 	line     *statusLine
+	stop     chan struct{} // closed to stop measure
+	stopOnce sync.Once
 	measured chan struct{} // closed when measure has ended
 
 	mu      sync.Mutex // protects what follows
@@ -42,15 +44,15 @@ type rateSample struct {
 }
 
 // startCopyStatus returns a display that shows a status line beside another one, nil if there is to be
-// none.
+// none. A full-screen view needs its text in any case.
 func startCopyStatus(v CopyView, beside CopyDisplay) *copyStatus {
 	n := len(v.Summary.Hosts)
 	s := &copyStatus{
-		CopyDisplay: beside, CopyView: v, measured: make(chan struct{}),
+		CopyDisplay: beside, CopyView: v, stop: make(chan struct{}), measured: make(chan struct{}),
 		open: make(map[openFile]int64), seen: make([]int64, n), ended: make([]bool, n),
 		samples: []rateSample{{at: v.Summary.Begun}},
 	}
-	if s.line = startStatus(v.Screen, v.flags.progress, s.text); s.line == nil {
+	if s.line = startStatus(v.Screen, v.flags.progress, s.text); s.line == nil && v.FullScreen == nil {
 		return nil
 	}
 	go s.measure()
@@ -63,7 +65,7 @@ func (s *copyStatus) measure() {
 	if s.CopyView.Measure == nil {
 		return
 	}
-	shares := s.CopyView.Measure(s.line.stop)
+	shares := s.CopyView.Measure(s.stop)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.shares = shares
@@ -90,6 +92,19 @@ func (s *copyStatus) text() statusText {
 		text.left = time.Duration(float64(all-there) / float64(rate) * float64(time.Second))
 	}
 	return text
+}
+
+// amountText returns how much has been copied, how fast, and how long it will take, as far as that is known.
+func (s *copyStatus) amountText() string {
+	text := s.text()
+	parts := text.amount
+	if h := text.hosts; h.Done+h.Skipped < h.Total {
+		parts += ", " + text.rate
+		if text.left >= time.Second {
+			parts += ", " + leftText(text.left) + " left"
+		}
+	}
+	return parts
 }
 
 // sizes returns how many bytes have been copied, and how many there are. The latter is known only if
@@ -157,5 +172,6 @@ func (s *copyStatus) Close() {
 // end removes the status line. It may be called twice.
 func (s *copyStatus) end() {
 	s.line.end()
+	s.stopOnce.Do(func() { close(s.stop) })
 	<-s.measured
 }

@@ -72,9 +72,7 @@ const Help = `Output:
       --outdir DIR          write the standard output of each host also to a file
                             of its own; existing files are overwritten
       --errdir DIR          the same for standard error
-      --ui                  use the whole terminal: hosts, groups of equal output,
-                            live output; ? lists the keys. It stays open until q;
-                            then the failures are shown, and all groups with -b
+` + uiHelp + `the failures are shown, and all groups with -b
 ` + LookHelp
 
 // Register adds the flags to a verb.

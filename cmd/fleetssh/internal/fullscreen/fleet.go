@@ -37,7 +37,7 @@ type host struct {
 	tail   tail
 	title  string    // how it failed
 	reason string    // why
-	doing  string    // what it does before its command starts
+	doing  string    // what it does
 	since  time.Time // when the state began
 	after  time.Duration
 
@@ -54,6 +54,8 @@ type fleet struct {
 	begun   time.Time
 	budget  Budget
 	can     Abilities
+	success string        // how a host ends that has not failed
+	amount  func() string // what has been copied; nil: nothing is copied
 
 	mu      sync.Mutex // protects what follows
 	by      []host     // by index
@@ -80,7 +82,7 @@ type group struct {
 
 func newFleet(t *results.Summary, batches []int, budget Budget, can Abilities) *fleet {
 	n := len(t.Hosts)
-	f := &fleet{hosts: t.Hosts, batches: batches, begun: t.Begun, budget: budget, can: can, by: make([]host, n), folded: fold.New(n), limit: tailLimit(n), cached: -1}
+	f := &fleet{hosts: t.Hosts, batches: batches, begun: t.Begun, budget: budget, can: can, success: "exit code 0", by: make([]host, n), folded: fold.New(n), limit: tailLimit(n), cached: -1}
 	f.count[waiting] = n
 	for i := range t.Hosts {
 		f.labels = append(f.labels, termline.Visible(t.Hosts[i].Label))
@@ -96,7 +98,7 @@ func (f *fleet) enter(i int, s state, now time.Time) {
 	h := &f.by[i]
 	f.count[h.state]--
 	f.count[s]++
-	h.state, h.since = s, now
+	h.state, h.since, h.doing = s, now, ""
 	batch := f.batchOf(i)
 	if batch > f.current && s != skipped {
 		f.current, f.left = batch, f.batches[batch]
@@ -145,6 +147,20 @@ func (f *fleet) show(ev fleetssh.Event) {
 	}
 }
 
+// copying adds a line about a file of a host that is at work. It is in no group: hosts copy in different
+// orders.
+func (f *fleet) copying(i int, text string, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	h := &f.by[i]
+	if h.state == waiting || h.state == connecting {
+		f.enter(i, running, now)
+	}
+	if text != "" && !h.state.ended() {
+		h.tail.add(f.limit, line{fold.Stdout, text})
+	}
+}
+
 // finished adds the result of a host.
 func (f *fleet) finished(r *results.Result, now time.Time) {
 	f.mu.Lock()
@@ -182,7 +198,10 @@ func (f *fleet) working(progress []fleetssh.Progress) {
 		if h.state == waiting {
 			f.enter(p.Index, connecting, p.Begun)
 		}
-		if h.state == connecting {
+		if h.state == connecting && (p.Phase == fleetssh.PhaseCopy || p.Phase == fleetssh.PhaseRun) {
+			f.enter(p.Index, running, p.Since)
+		}
+		if h.state == connecting || h.state == running {
 			h.doing = results.Activity(p)
 		}
 	}
@@ -330,9 +349,9 @@ func (f *fleet) status(i int, now time.Time) string {
 	case connecting:
 		return h.doing + since
 	case running:
-		return "running" + since
+		return cmp.Or(h.doing, "running") + since
 	case succeeded:
-		return "exit code 0 after " + results.ShortDuration(h.after)
+		return f.success + " after " + results.ShortDuration(h.after)
 	case skipped:
 		return "skipped"
 	}

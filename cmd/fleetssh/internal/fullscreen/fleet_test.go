@@ -241,6 +241,38 @@ func TestRate(t *testing.T) {
 	}
 }
 
+// Files of a copy are shown while it goes on, and belong to no group; amounts take the place of the rate.
+func TestCopying(t *testing.T) {
+	t.Parallel()
+	f := newTestFleet(t, 2, nil, Budget{})
+	f.success, f.amount = "done", func() string { return "34% of 1.2 GiB, 12 MiB/s" }
+	m := newModel(f, 80, 24)
+	check := func(want ...string) {
+		t.Helper()
+		screen := styles.ReplaceAllString(m.view("put big /tmp", noon.Add(3*time.Second)), "")
+		for _, text := range want {
+			if !strings.Contains(screen, text) {
+				t.Errorf("no %q on the screen:\n%s", text, screen)
+			}
+		}
+	}
+	f.working([]fleetssh.Progress{{Index: 0, Phase: fleetssh.PhaseCopy, Since: noon}, {Index: 1, Phase: fleetssh.PhaseAuth, Begun: noon, Since: noon}})
+	check("● web1 ○ web2", "web1: copying for 3s", "0 of 2 hosts done, 2 running, 34% of 1.2 GiB, 12 MiB/s")
+	f.copying(0, "a: 1 B", noon)
+	f.copying(0, "b: 2 B", noon)
+	f.copying(1, "b: 2 B", noon)
+	f.copying(1, "a: 1 B", noon)
+	check("\na: 1 B\nb: 2 B\n")
+	for i := range 2 {
+		f.wrote(i, "2 files, 3 B")
+		f.exited(i, 0, 2*time.Second)
+		f.copying(i, "late", noon)
+	}
+	check("2  web[1-2]  2 files, 3 B", "\na: 1 B\nb: 2 B\n2 files, 3 B\n\n", "web1: done after 2s")
+	m.press("tab")
+	check("web[1-2] (2): done")
+}
+
 // An error of the fold, such as a full disk, is shown, and does not stop the view.
 func TestNotice(t *testing.T) {
 	t.Parallel()

@@ -6,6 +6,7 @@
 package fullscreen
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -37,6 +38,8 @@ type Config struct {
 	Batches []int  // how many hosts each batch has; nil: there are none
 	Budget  Budget
 	Can     Abilities
+	Success string        // how a host ends that has not failed; empty: "exit code 0"
+	Amount  func() string // what has been copied, and how fast; nil: nothing is copied
 
 	Report    func(name string) error // writes a report about the run, after Ended
 	Ended     func()                  // is called when all hosts have ended, before the user closes the view; nil: it is not
@@ -117,6 +120,7 @@ func (v *View) Start() (err error) {
 	if c.Screen.Colored() {
 		profile = colorprofile.ANSI
 	}
+	v.fleet.amount, v.fleet.success = c.Amount, cmp.Or(c.Success, v.fleet.success)
 	v.program = tea.NewProgram(&program{v: v, model: newModel(v.fleet, width, height)},
 		tea.WithInput(c.In), tea.WithOutput(c.Out), tea.WithColorProfile(profile), tea.WithoutSignalHandler(), tea.WithFPS(framesPerSecond))
 	v.uncover = c.Screen.SetCover(termline.Cover{Leave: v.leave, Return: v.comeBack, Notice: v.tell})
@@ -189,6 +193,16 @@ func (v *View) Show(ev fleetssh.Event) {
 		return
 	}
 	v.fleet.show(ev)
+	v.touch()
+}
+
+// Copying says that a host is being copied to or from, and adds a line about a file, if it is not empty, to
+// what the host shows while it is at work.
+func (v *View) Copying(host int, line string) {
+	if v.leaving.Load() {
+		return
+	}
+	v.fleet.copying(host, line, time.Now())
 	v.touch()
 }
 

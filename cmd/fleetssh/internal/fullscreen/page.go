@@ -147,7 +147,7 @@ func (m *model) text(g *group) (text string, ok bool) {
 	}
 	status := g.Status
 	if status == "" {
-		status = "exit code 0"
+		status = m.fleet.success
 	}
 	b.WriteString("(" + status + ")\n")
 	return b.String(), b.Len() <= maxDiff

@@ -19,7 +19,7 @@ var cells = [states]struct {
 }
 
 // legend explains the cells.
-const legend = "· waiting  ○ connecting  ● running  ■ exited 0  ✗ failed  - skipped"
+const legend = "· waiting  ○ connecting  ● running  ■ done  ✗ failed  - skipped"
 
 // labelWidth returns how many columns the name of a host gets beside its cell, 0 if the names of the
 // hosts do not fit so many rows.
@@ -205,7 +205,7 @@ func (m *model) viewTail(rows int, now time.Time) []string {
 	status := m.fleet.status(s.host, now)
 	title := m.title(s)
 	if s.group != nil && s.group.state == succeeded {
-		status = "exit code 0"
+		status = m.fleet.success
 	}
 	lines := []string{m.rule(clip(title, m.width/2)+": "+visible(status), false)}
 	for _, l := range m.fleet.by[s.host].tail.last(rows) {

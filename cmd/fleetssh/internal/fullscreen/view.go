@@ -106,7 +106,10 @@ func (m *model) progress(now time.Time) string {
 	add(f.count[failed], "failed")
 	add(f.count[running]+f.count[connecting], "running")
 	add(f.count[skipped], "skipped")
-	if speed := f.rate.perSecond(now, f.elapsed(now)); speed > 0 && !f.over && f.asked == nil {
+	switch speed := f.rate.perSecond(now, f.elapsed(now)); {
+	case f.amount != nil:
+		text += ", " + f.amount()
+	case speed > 0 && !f.over && f.asked == nil:
 		text += fmt.Sprintf(", %s hosts/s", decimal(speed))
 		left := time.Duration(float64(total-f.done()-f.count[skipped]) / speed * float64(time.Second))
 		if left >= time.Second {

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-	"time"
 
 	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/flagvalue"
@@ -178,7 +177,7 @@ func (t *Summary) CopyTotal() string {
 	case sum != (copyCounts{}):
 		text = sum.text("", "not copied")
 	}
-	text = fmt.Sprintf("%s: %s in %s", selection.CountHosts(len(t.Hosts)), text, ShortDuration(time.Since(t.Begun)))
+	text = fmt.Sprintf("%s: %s in %s", selection.CountHosts(len(t.Hosts)), text, ShortDuration(t.elapsed()))
 	if n := t.Failed(); n > 0 {
 		text += fmt.Sprintf("; %d failed", n)
 	}

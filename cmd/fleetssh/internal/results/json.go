@@ -74,7 +74,7 @@ func (t *Summary) JSONSummary() JSONSummary {
 		Hosts:     len(t.Hosts),
 		Outcomes:  make(map[string]int),
 		Failed:    t.Failed(),
-		ElapsedMS: Milliseconds(time.Since(t.Begun)),
+		ElapsedMS: Milliseconds(t.elapsed()),
 	}
 	s.Skipped = t.Skipped()
 	s.OK = t.count(func(r *Result) bool { return r.OK })

@@ -101,6 +101,15 @@ func (t *Summary) AddResult(r Result) *Result {
 	return &t.Results[len(t.Results)-1]
 }
 
+// elapsed returns how long the hosts have taken: until the last one ended, however long the user looks at
+// a full-screen view then.
+func (t *Summary) elapsed() time.Duration {
+	if n := len(t.Results); n == len(t.Hosts) && n > 0 {
+		return t.Results[n-1].After
+	}
+	return time.Since(t.Begun)
+}
+
 // Failed returns how many hosts failed. Skipped hosts do not count.
 func (t *Summary) Failed() int {
 	return t.count(func(r *Result) bool { return !r.OK && r.Outcome.Kind != fleetssh.Skipped })
