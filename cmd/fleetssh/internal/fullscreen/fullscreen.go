@@ -9,7 +9,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -78,6 +81,7 @@ type View struct {
 	once    sync.Once
 	work    sync.WaitGroup // what keys have started
 	again   []int          // hosts to run again on
+	failure error          // a panic while drawing, or because of a key; nil: none
 }
 
 // Check returns why a view cannot be shown on a terminal.
@@ -133,12 +137,20 @@ func (v *View) Start() (err error) {
 func (v *View) run() {
 	defer close(v.ended)
 	_, err := v.program.Run()
+	if v.failure != nil {
+		err = v.failure
+		v.leaving.Store(false) // nobody has asked for the end
+	}
 	failed := err != nil && !v.leaving.Swap(true)
 	_ = term.Restore(int(v.In.Fd()), v.before) // fails if the terminal is gone
 	v.uncover()
 	switch over := v.over(); {
 	case failed:
-		v.Screen.Message("fleetssh: error: the full-screen view has failed, the run continues: " + err.Error())
+		text, stack, _ := strings.Cut(err.Error(), "\n")
+		v.Screen.Message("fleetssh: error: the full-screen view has failed, the run continues: " + text)
+		for row := range strings.Lines(stack) {
+			v.Screen.Message(strings.TrimSuffix(row, "\n"))
+		}
 	case !over:
 		v.Screen.Message("fleetssh: the view is closed, the run continues")
 	}
@@ -342,7 +354,24 @@ type program struct {
 
 func (p *program) Init() tea.Cmd { return nil }
 
-func (p *program) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+// recovered ends the view after a panic. The recovery of bubbletea would write to the screen, and close its
+// input while it is being read.
+func (p *program) recovered(r any) {
+	p.v.failure = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+	p.v.leaving.Store(true)
+	go p.v.program.Quit()
+}
+
+func (p *program) Update(msg tea.Msg) (next tea.Model, asks tea.Cmd) {
+	next = p
+	defer func() {
+		if r := recover(); r != nil {
+			p.recovered(r)
+		}
+	}()
+	if p.v.failure != nil {
+		return p, nil
+	}
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		p.model.width, p.model.height = msg.Width, msg.Height
@@ -374,10 +403,18 @@ func (p *program) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	return p, nil
 }
 
-func (p *program) View() tea.View {
+func (p *program) View() (view tea.View) {
+	defer func() {
+		if r := recover(); r != nil {
+			p.recovered(r)
+		}
+		view.AltScreen = true
+	}()
+	if p.v.failure != nil {
+		return tea.NewView("")
+	}
 	begun := time.Now()
-	view := tea.NewView(p.model.view(p.v.Command, begun))
-	view.AltScreen = true
+	view = tea.NewView(p.model.view(p.v.Command, begun))
 	p.v.cost.Store(int64(time.Since(begun)))
 	return view
 }
