@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"fleetssh/internal/sanitize"
@@ -110,30 +111,84 @@ func (q Query) Read(from io.Reader, entries []Entry, want Want) (*Report, error)
 		return nil, errAnswer
 	}
 	r := new(Report)
-	for i := range entries {
-		line, err := next()
+	for from := 0; from < len(entries); from += chunk {
+		lines, err := q.chunk(next, min(chunk, len(entries)-from))
 		if err != nil {
 			return nil, err
 		}
-		found, err := entries[i].compare(line, want)
-		if err != nil {
-			return nil, err
-		}
-		if len(found) == 0 {
-			if entries[i].Kind != Directory {
-				r.Same++
-			}
-			continue
-		}
-		r.Different++
-		for _, d := range found {
-			if len(r.Differences) < maxDifferences {
-				d.Index, d.Path = i, q.target(entries[i].Path, first == "into")
-				r.Differences = append(r.Differences, d)
+		for k, line := range lines {
+			if err := r.add(q, first == "into", entries, from+k, line, want); err != nil {
+				return nil, err
 			}
 		}
 	}
 	return r, nil
+}
+
+// chunk is after how many paths the program prints what takes other programs.
+const chunk = 100
+
+// chunk reads the lines about n paths, and completes those of files and directories.
+func (q Query) chunk(next func() (string, error), n int) ([]string, error) {
+	lines := make([]string, n)
+	for i := range lines {
+		var err error
+		if lines[i], err = next(); err != nil {
+			return nil, err
+		}
+	}
+	asked := slices.Clone(lines)
+	for i := range lines {
+		if asked[i] != "f" {
+			continue
+		}
+		sum, err := next()
+		if err != nil {
+			return nil, err
+		}
+		sum, _, _ = strings.Cut(strings.TrimPrefix(sum, `\`), " ") // sha256sum marks names that it has escaped
+		if lines[i] = "f " + sum; sum == "u" {
+			lines[i] = "u"
+		}
+	}
+	for i := range lines {
+		if !q.Owners || asked[i] != "f" && asked[i] != "d" {
+			continue
+		}
+		attributes, err := next()
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case attributes == "u": // it has vanished meanwhile
+			lines[i] = "u"
+		case lines[i] != "u":
+			lines[i] += " " + attributes
+		}
+	}
+	return lines, nil
+}
+
+// add adds what a line tells of entry number i.
+func (r *Report) add(q Query, into bool, entries []Entry, i int, line string, want Want) error {
+	found, err := entries[i].compare(line, want)
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		if entries[i].Kind != Directory {
+			r.Same++
+		}
+		return nil
+	}
+	r.Different++
+	for _, d := range found {
+		if len(r.Differences) < maxDifferences {
+			d.Index, d.Path = i, q.target(entries[i].Path, into)
+			r.Differences = append(r.Differences, d)
+		}
+	}
+	return nil
 }
 
 // target returns the path of an entry on the host.

@@ -117,6 +117,50 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// A host may lack stat(1), and has more than a hundred files.
+func TestManyWithoutStat(t *testing.T) {
+	t.Parallel()
+	bin, here, home := t.TempDir(), t.TempDir(), t.TempDir()
+	for _, name := range []string{"sh", "ls", "head", "sha256sum", "readlink"} {
+		full, err := exec.LookPath(name)
+		if err == nil {
+			err = os.Symlink(full, filepath.Join(bin, name))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	files := make(map[string]string)
+	for i := range 250 {
+		files[fmt.Sprintf("s/%d/f", i)] = fmt.Sprint(i)
+	}
+	tree(t, here, files)
+	files["s/7/f"] = "differs"
+	delete(files, "s/123/f")
+	tree(t, home, files)
+	entries, err := Entries([]string{here + "/s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{bin, os.Getenv("PATH")} {
+		want := Want{Mode: 0o644, Owner: fmt.Sprint(os.Getuid())}
+		q := Query{Dest: "s", Owners: true}
+		cmd := exec.Command(filepath.Join(bin, "sh"), "-c", "cd "+home+"; "+Query{Dest: ".", Into: true, Owners: true}.Line())
+		cmd.Env, cmd.Stdin = []string{"PATH=" + path}, strings.NewReader(Manifest(entries))
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := q.Read(strings.NewReader(string(out)), entries, want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Same != 248 || r.Different != 3 || r.Differences[0].State != Missing || r.Differences[1].State != Missing || r.Differences[2].State != Content {
+			t.Errorf("%d same, %+v", r.Same, r.Differences)
+		}
+	}
+}
+
 // Content is cut, and comes from where the file is.
 func TestContent(t *testing.T) {
 	t.Parallel()
@@ -146,12 +190,12 @@ func TestParseMode(t *testing.T) {
 
 // A host may answer anything.
 func FuzzRead(f *testing.F) {
-	for _, answer := range []string{"into\nf 00\n", "as\n-\n", "as\nl \x1b[31m\n", "as\nd drwxr-xr-x a b 1 2\n", "", "as\nf " + strings.Repeat("0", 64) + " -rw-r--r-- a b 1 2\n"} {
+	for _, answer := range []string{"into\nf\nd\n00\n", "as\n-\n-\n", "as\nf\nd\nu\n-rw-r--r-- a b 1 2\ndrwxr-xr-x a b 1 2\n", "as\nl \x1b[31m\n", "as\nd drwxr-xr-x a b 1 2\n", "", "as\nf " + strings.Repeat("0", 64) + " -rw-r--r-- a b 1 2\n"} {
 		f.Add(answer)
 	}
 	entries := []Entry{{Path: "a", Kind: File}, {Path: "b", Kind: Directory}}
 	f.Fuzz(func(t *testing.T, answer string) {
-		r, err := Query{Dest: "x"}.Read(strings.NewReader(answer), entries, Want{Mode: 0o644, Owner: "me"})
+		r, err := Query{Dest: "x", Owners: true}.Read(strings.NewReader(answer), entries, Want{Mode: 0o644, Owner: "me"})
 		if err == nil && r.Same+r.Different > len(entries) {
 			t.Errorf("%+v", r)
 		}

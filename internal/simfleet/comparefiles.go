@@ -33,6 +33,7 @@ func (p *process) compareFiles(args []string) Status {
 		p.println(p.stdout, map[bool]string{true: "into", false: "as"}[into])
 	}
 	lines := bufio.NewScanner(p.stdin)
+	var some []string // paths of a hundred
 	for lines.Scan() {
 		name := lines.Text()
 		full := path.Join(dest, name)
@@ -48,51 +49,72 @@ func (p *process) compareFiles(args []string) Status {
 			io.Copy(p.stdout, io.LimitReader(opened, int64(most)))
 			return Status{}
 		}
-		if status := p.println(p.stdout, p.lookAt(f, full, what == "owners")); status.Code != 0 {
+		if some = append(some, full); len(some) == 100 {
+			p.lookAtAll(f, some, what == "owners")
+			some = nil
+		}
+	}
+	return p.lookAtAll(f, some, what == "owners")
+}
+
+// lookAtAll describes what is at paths: kinds, then sums, then owners.
+func (p *process) lookAtAll(f *files, names []string, owners bool) Status {
+	var sums, attributes []string
+	for _, name := range names {
+		line, sum, attribute := p.lookAt(f, name)
+		if status := p.println(p.stdout, line); status.Code != 0 {
+			return status
+		}
+		if sum != "" {
+			sums = append(sums, sum)
+		}
+		if attribute != "" && owners {
+			attributes = append(attributes, attribute)
+		}
+	}
+	for _, line := range append(sums, attributes...) {
+		if status := p.println(p.stdout, line); status.Code != 0 {
 			return status
 		}
 	}
 	return Status{}
 }
 
-// lookAt describes what is at a path.
-func (p *process) lookAt(f *files, name string, owners bool) string {
+// lookAt describes what is at a path; files also have a sum, and files and directories owners.
+func (p *process) lookAt(f *files, name string) (line, sum, owners string) {
 	info, err := f.stat(name, false)
 	switch {
 	case errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOTDIR):
-		return "-"
+		return "-", "", ""
 	case err != nil:
-		return "u"
+		return "u", "", ""
 	}
-	suffix := ""
-	if owners {
-		user, id := p.shell.user, 1000
-		if user == "root" {
-			id = 0
-		}
-		suffix = fmt.Sprintf(" %s %s %s %d %d", info.Mode(), user, user, id, id)
+	user, id := p.shell.user, 1000
+	if user == "root" {
+		id = 0
 	}
+	owners = fmt.Sprintf("%s %s %s %d %d", info.Mode(), user, user, id, id)
 	switch {
 	case info.IsDir():
-		return "d" + suffix
+		return "d", "", owners
 	case info.Mode()&fs.ModeSymlink != 0:
 		full, err := f.path(name)
 		if err != nil {
-			return "u"
+			return "u", "", ""
 		}
 		target, err := f.readlink(full)
 		if err != nil {
-			return "u"
+			return "u", "", ""
 		}
-		return "l " + target
+		return "l " + target, "", ""
 	}
 	opened, err := f.open(name)
 	if err != nil {
-		return "u"
+		return "u", "", ""
 	}
 	h := sha256.New()
 	if _, err := io.Copy(h, opened); err != nil {
-		return "u"
+		return "f", "u", owners
 	}
-	return fmt.Sprintf("f %x%s", h.Sum(nil), suffix)
+	return "f", fmt.Sprintf("%x", h.Sum(nil)), owners
 }
