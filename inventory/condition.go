@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"fleetssh"
 	"fleetssh/hostset"
@@ -43,6 +44,9 @@ type value struct {
 // and >=. Booleans match yes and no in all forms that Ansible accepts. A list matches if one of its
 // elements does.
 func ParseCondition(text string) (Condition, error) {
+	if !utf8.ValidString(text) {
+		return Condition{}, fmt.Errorf("%q is not valid UTF-8", text)
+	}
 	at := strings.IndexAny(text, "=!<>")
 	if at < 0 {
 		return Condition{}, fmt.Errorf("%q is not a condition: write NAME=VALUE or NAME!=VALUE", text)

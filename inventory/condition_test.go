@@ -118,7 +118,7 @@ func TestWhereWithUserAndPort(t *testing.T) {
 
 // The parser of conditions accepts or refuses every text.
 func FuzzParseCondition(f *testing.F) {
-	for _, text := range []string{"role=db", "a!=b,c", "m>=6", "x=*?", "=", "!", "a=\\", "a=["} {
+	for _, text := range []string{"role=db", "a!=b,c", "m>=6", "x=*?", "=", "!", "a=\\", "a=[", "a=\xff"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
