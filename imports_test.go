@@ -88,6 +88,7 @@ func TestImports(t *testing.T) {
 		"fleetssh/cmd/fleetssh":         {"fleetssh", "fleetssh/hostset", "fleetssh/inventory", "fleetssh/sshconfig", "fleetssh/internal/account", "fleetssh/cmd/fleetssh/internal/", "fleetssh/internal/simfleet", "fleetssh/internal/compare", "fleetssh/internal/knownhosts", "fleetssh/internal/placeholder", "fleetssh/internal/shellquote"},
 		"fleetssh/bench":                {"fleetssh", "fleetssh/internal/simfleet"},
 		"fleetssh/tools/rename":         nil,
+		"fleetssh/tools/screen":         nil,
 		"fleetssh/test/console":         nil, // these packages have only tests
 		"fleetssh/test/copy":            nil,
 		"fleetssh/test/faults":          nil,

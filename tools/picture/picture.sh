@@ -1,11 +1,11 @@
 #!/bin/bash
-# Makes docs/picture-dark.svg and docs/picture-light.svg from a real run against a simulated fleet, and
-# docs/report-dark.png and docs/report-light.png from the report of another, in a browser.
+# Makes the pictures in docs, for dark and light pages, from real runs against simulated fleets:
+# picture-*.svg of some commands, fullscreen-*.svg of --ui, and report-*.png of a report, in a browser.
 # Run it by "make picture", from the top of the repository.
 set -eu
 top=$PWD
 work=$(mktemp -d)
-trap 'exec 3>&-; wait; rm -rf "$work"' EXIT
+trap 'exec 3>&- 4>&-; wait; rm -rf "$work"' EXIT
 go build -o "$work/bin/fleetssh" ./cmd/fleetssh
 (cd tools/picture && go build -o "$work/bin/freeze" github.com/charmbracelet/freeze)
 export PATH=$work/bin:$PATH XDG_STATE_HOME=$work/state XDG_CONFIG_HOME=$work/config SSH_AUTH_SOCK=
@@ -40,6 +40,26 @@ for theme in dark light; do
 		sed -i 's/#-00001/#e6e6e6/' "$top/docs/picture-dark.svg"
 	fi
 done
+
+# The full-screen view in the middle of a run.
+go build -C "$top" -o "$work/bin/screen" ./tools/screen
+mkfifo "$work/open400"
+fleetssh sim --names 'web[001-400]' --dir "$work/fleet400" --until-eof <"$work/open400" >"$work/ready400" &
+exec 4>"$work/open400"
+until grep -q Serving "$work/ready400"; do sleep 0.1; done
+fleetssh put -q -F fleet400/ssh_config -w 'web[001-400]' new /etc/debian_version
+fleetssh put -q -F fleet400/ssh_config -w 'web[117-118]' old /etc/debian_version
+cat >upgrade.sh <<'END'
+#!/bin/sh
+echo "Reading package lists..."
+cat /etc/debian_version
+[ $HOSTNAME = web042 ] && stderr "E: could not get lock /var/lib/dpkg/lock" && exit 100
+[ $HOSTNAME = web113 ] && stderr "E: no space left on device" && exit 1
+sleep 1
+END
+screen -size 100x22 -to "$top/docs/fullscreen" 'batch 3 of 3' '\tjj' '260 of 400' '' -- \
+	fleetssh run --ui -F fleet400/ssh_config -f 20 -w 'web[001-400]' --batch '5%,25%,100%' --max-fail 10 --script upgrade.sh
+exec 4>&-
 
 # The report page, as Chromium shows it. 0 is dark and 1 is light.
 # shellcheck disable=SC2016 # the hosts expand the command

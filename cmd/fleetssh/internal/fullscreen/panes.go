@@ -176,7 +176,7 @@ func (m *model) preview(g *group, usual []string) (string, style) {
 		if h.reason != "" {
 			return text + ": " + visible(h.reason), failure
 		}
-		for _, l := range h.tail.last(1) {
+		if l, ok := lastComplaint(h.tail.last(previewLines)); ok {
 			text += ": " + visible(l.text)
 		}
 		return text, failure
@@ -194,6 +194,20 @@ func (m *model) preview(g *group, usual []string) (string, style) {
 		return visible(lines[0]), plain
 	}
 	return fmt.Sprintf("only the first %d lines of the most common output", len(lines)), plain
+}
+
+// lastComplaint returns the last line of standard error, or the last line if there is none: the two
+// streams arrive in any order.
+func lastComplaint(lines []line) (l line, ok bool) {
+	for _, l := range slices.Backward(lines) {
+		if l.stream == fold.Stderr {
+			return l, true
+		}
+	}
+	if len(lines) == 0 {
+		return line{}, false
+	}
+	return lines[len(lines)-1], true
 }
 
 // viewTail renders the last lines of what the cursor is on, below a rule with its name.

@@ -134,6 +134,24 @@ func TestStyles(t *testing.T) {
 	}
 }
 
+// The reason of a failure is on standard error, whatever arrives last.
+func TestFailurePreview(t *testing.T) {
+	t.Parallel()
+	f := newTestFleet(t, 3, nil, Budget{})
+	f.complained(0, "no space")
+	f.wrote(0, "12.11")
+	f.wrote(1, "a", "b")
+	for i := range 3 {
+		f.exited(i, 1, time.Second)
+	}
+	m := newModel(f, 80, 24)
+	for i, want := range []string{"exit code 1: no space", "exit code 1: b", "exit code 1"} {
+		if got, s := m.preview(f.groupOf(i), nil); got != want || s != failure {
+			t.Errorf("host %d: %q, want %q", i, got, want)
+		}
+	}
+}
+
 func TestCursor(t *testing.T) {
 	t.Parallel()
 	f := rolling(t)
