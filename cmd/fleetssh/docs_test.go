@@ -184,7 +184,7 @@ func (p *docsPage) script() string {
 			b.WriteString(optionsOnly(c.text) + "\n")
 		case c.background:
 			// Its output belongs to it if it comes at once.
-			fmt.Fprintf(&b, "%s >../out%d 2>&1 </dev/null &\n", c.text, i)
+			fmt.Fprintf(&b, ": >../out%d; %s >>../out%d 2>&1 </dev/null &\n", i, c.text, i)
 			fmt.Fprintf(&b, "for i in {1..2400}; do [ $(wc -l <../out%d) -ge %d ] && break; sleep 0.05; done; cat ../out%d\n", i, max(len(c.output), 1), i)
 		case c.input != nil:
 			fmt.Fprintf(&b, "printf '%%s\\n' %s | %s\n", shellquote.Quote(strings.Join(c.input, "\n")), c.text)
