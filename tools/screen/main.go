@@ -57,8 +57,8 @@ func picture(size, to string, args []string) error {
 		return err
 	}
 	t := &terminal{screen: vt.NewEmulator(columns, rows)}
-	go io.Copy(t, line)        // ends when the terminal is closed
-	go io.Copy(line, t.screen) // what the terminal answers; ends with this process
+	go func() { _, _ = io.Copy(t, line) }()        // ends when the terminal is closed
+	go func() { _, _ = io.Copy(line, t.screen) }() // what the terminal answers; ends with this process
 	for i := 0; i < end; i += 2 {
 		if err := t.await(args[i]); err != nil {
 			return err

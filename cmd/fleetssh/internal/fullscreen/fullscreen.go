@@ -19,6 +19,7 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/colorprofile"
+	"github.com/charmbracelet/x/ansi"
 	"golang.org/x/term"
 
 	"fleetssh"
@@ -61,6 +62,11 @@ const (
 	// framesPerSecond is how soon a key shows.
 	framesPerSecond = 12
 
+	// settleLimit is how long after the start the terminal may take to answer what bubbletea asks it,
+	// and settleRest how long for the last of the answers.
+	settleLimit = 500 * time.Millisecond
+	settleRest  = 50 * time.Millisecond
+
 	// endLimit is how long a terminal that takes no output may delay the end of the view.
 	endLimit = 2 * time.Second
 )
@@ -73,15 +79,18 @@ type View struct {
 	before  *term.State // of the terminal
 	uncover func()
 
-	changed chan struct{} // holds a token if something has changed since the last drawing
-	cost    atomic.Int64  // nanoseconds that the last drawing took
-	leaving atomic.Bool   // the view ends
-	ended   chan struct{} // closed when the terminal is as it was
-	paced   chan struct{} // closed when nothing is drawn any more
-	once    sync.Once
-	work    sync.WaitGroup // what keys have started
-	again   []int          // hosts to run again on
-	failure error          // a panic while drawing, or because of a key; nil: none
+	changed  chan struct{} // holds a token if something has changed since the last drawing
+	cost     atomic.Int64  // nanoseconds that the last drawing took
+	leaving  atomic.Bool   // the view ends
+	shown    time.Time     // when the view was shown
+	settled  chan struct{} // closed when the terminal has answered
+	ended    chan struct{} // closed when the terminal is as it was
+	paced    chan struct{} // closed when nothing is drawn any more
+	once     sync.Once
+	answered sync.Once
+	work     sync.WaitGroup // what keys have started
+	again    []int          // hosts to run again on
+	failure  error          // a panic while drawing, or because of a key; nil: none
 }
 
 // Check returns why a view cannot be shown on a terminal.
@@ -101,7 +110,7 @@ func Check(in, out any) error {
 func New(c Config) *View {
 	return &View{
 		Config: c, fleet: newFleet(c.Summary, c.Batches, c.Budget, c.Can),
-		changed: make(chan struct{}, 1), ended: make(chan struct{}), paced: make(chan struct{}),
+		changed: make(chan struct{}, 1), settled: make(chan struct{}), ended: make(chan struct{}), paced: make(chan struct{}),
 	}
 }
 
@@ -127,6 +136,7 @@ func (v *View) Start() (err error) {
 	v.fleet.amount, v.fleet.success = c.Amount, cmp.Or(c.Success, v.fleet.success)
 	v.program = tea.NewProgram(&program{v: v, model: newModel(v.fleet, width, height)},
 		tea.WithInput(c.In), tea.WithOutput(c.Out), tea.WithColorProfile(profile), tea.WithoutSignalHandler(), tea.WithFPS(framesPerSecond))
+	v.shown = time.Now()
 	v.uncover = c.Screen.SetCover(termline.Cover{Leave: v.leave, Return: v.comeBack, Notice: v.tell})
 	go v.run()
 	go v.pace()
@@ -310,6 +320,7 @@ func (v *View) End() {
 	v.once.Do(func() {
 		v.fleet.finish(time.Now())
 		v.leaving.Store(true)
+		v.settle()
 		go v.program.Quit() // waits while a drawing waits for the terminal
 		select {
 		case <-v.ended:
@@ -329,9 +340,21 @@ func (v *View) End() {
 	})
 }
 
+// settle waits until the terminal has answered what bubbletea asks at the start: the answers are typed, as
+// it were, and would become part of what the user types next. Some terminals do not answer.
+func (v *View) settle() {
+	select {
+	case <-v.settled:
+		time.Sleep(settleRest)
+	case <-time.After(time.Until(v.shown.Add(settleLimit))):
+	case <-v.ended:
+	}
+}
+
 // leave gives the terminal to a question.
 func (v *View) leave() {
 	if !v.leaving.Load() {
+		v.settle()
 		_ = v.program.ReleaseTerminal() // if the terminal is gone, the question fails
 	}
 }
@@ -375,6 +398,10 @@ func (p *program) Update(msg tea.Msg) (next tea.Model, asks tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		p.model.width, p.model.height = msg.Width, msg.Height
+	case tea.ModeReportMsg:
+		if msg.Mode == ansi.ModeUnicodeCore { // the last question
+			p.v.answered.Do(func() { close(p.v.settled) })
+		}
 	case tea.PasteMsg:
 		p.model.key("", msg.Content)
 	case tea.KeyPressMsg:

@@ -243,6 +243,26 @@ func TestViewEnds(t *testing.T) {
 	}
 }
 
+// A question right at the start waits until the terminal has answered bubbletea's: otherwise the answers
+// would be part of the user's.
+func TestQuestionAtTheStart(t *testing.T) {
+	x := newTerminal(t, 80, 24)
+	v := startView(t, x, nil)
+	v.leave()
+	select {
+	case <-v.settled:
+	default:
+		t.Error("the terminal has not answered yet")
+	}
+	if mode := x.mode(); mode.Lflag&unix.ICANON == 0 {
+		t.Error("the terminal is still in raw mode")
+	}
+	if rows := strings.Join(x.rows(), ""); strings.Contains(rows, "2026") {
+		t.Errorf("the screen shows %q", rows)
+	}
+	v.comeBack()
+}
+
 // A question takes the place of the view, and is not lost in it.
 func TestQuestionInView(t *testing.T) {
 	x := newTerminal(t, 80, 24)
