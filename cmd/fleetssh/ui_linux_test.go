@@ -62,10 +62,19 @@ func TestFullScreen(t *testing.T) {
 	r.awaitScreen("suspend fleetssh")
 	r.typed("q")
 	r.awaitScreen("Tab groups")
+	report := filepath.Join(t.TempDir(), "report.html")
+	r.typed("w\x15" + report + "\r")
+	r.awaitScreen("the report is in ")
+	if page, err := os.ReadFile(report); err != nil || !strings.Contains(string(page), "hello") || strings.Contains(string(page), "still running") {
+		t.Errorf("the report: %v\n%s", err, page)
+	}
 	r.typed("q")
 	code, shown := r.wait()
 	_, left, _ := strings.Cut(shown, normalScreen)
-	if code != exit.Command || !strings.Contains(left, "127.1.0.[1,3] (2)\r\n---------------\r\nhello\r\n") || !strings.Contains(left, "fleetssh: 1 of 3 hosts failed\r\n") {
+	if strings.Contains(left, "warning") {
+		t.Errorf("on the normal screen %q", left)
+	}
+	if code != exit.Command || !strings.Contains(left, "--------------- block 1\r\n127.1.0.[1,3] (2)\r\n---------------\r\nhello\r\n") || !strings.Contains(left, "fleetssh: 1 of 3 hosts failed\r\n") {
 		t.Errorf("exit code %d, on the normal screen %q", code, left)
 	}
 }

@@ -54,10 +54,7 @@ type covered struct {
 
 // newCovered returns a display that shows a run on the whole terminal and passes events on to next. It
 // is next alone if the terminal is gone.
-func newCovered(v View, next Display, format string) (d Display, end func()) {
-	if format == "fold" {
-		v.FullScreen.Ended = nil // the record takes blocks until they are shown
-	}
+func newCovered(v View, next Display) (d Display, end func()) {
 	view := v.FullScreen
 	if err := view.Start(); err != nil {
 		v.Screen.Message("fleetssh: error: --ui: " + err.Error())
@@ -77,6 +74,9 @@ func (d *covered) Finished(r *results.Result) {
 }
 
 func (d *covered) Close() {
+	if f, ok := d.Display.(*foldDisplay); ok {
+		f.recordBlocks() // the record ends before the user closes the view
+	}
 	d.view.Wait()
 	d.view.End()
 	d.Display.Close()

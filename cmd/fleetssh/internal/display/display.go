@@ -148,7 +148,7 @@ func (f *Flags) Display(v View) (d Display, end func()) {
 	}
 	endStatus, endView := func() {}, func() {}
 	if v.FullScreen != nil {
-		d, endView = newCovered(v, d, f.Format)
+		d, endView = newCovered(v, d)
 	}
 	if f.outdir != "" || f.errdir != "" {
 		d = newFiles(v, d, f.outdir, f.errdir)

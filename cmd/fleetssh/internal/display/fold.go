@@ -21,6 +21,8 @@ type foldDisplay struct {
 	failed bool         // a line could not be stored
 	groups []fold.Group // to be shown at the end
 	blocks int          // how many blocks were shown
+
+	recorded bool // the blocks are in the record already
 }
 
 func newFold(v View) Display {
@@ -92,9 +94,22 @@ func (d *foldDisplay) title(g fold.Group) (hosts, title string) {
 // number gives the group, which is about to be shown, the number of its block.
 func (d *foldDisplay) number(g fold.Group) {
 	d.blocks++
-	if d.Block != nil {
+	if d.Block != nil && !d.recorded {
 		d.Block(d.blocks, g.Hosts)
 	}
+}
+
+// recordBlocks records the blocks that Close will show, in their order.
+func (d *foldDisplay) recordBlocks() {
+	if d.diff {
+		d.sort()
+	}
+	for _, g := range d.groups {
+		if !g.Empty() {
+			d.number(g)
+		}
+	}
+	d.recorded, d.blocks = true, 0
 }
 
 // header shows the set of hosts between two rules. On a terminal, the upper rule has the number of the
@@ -152,9 +167,14 @@ func (d *foldDisplay) Close() {
 // maxDiff is the longest output that is compared, in bytes: a diff takes memory and time.
 const maxDiff = 1 << 20
 
+// sort puts the most common output first.
+func (d *foldDisplay) sort() {
+	slices.SortStableFunc(d.groups, func(a, b fold.Group) int { return len(b.Hosts) - len(a.Hosts) })
+}
+
 // differences shows the most common output, and how the others differ from it.
 func (d *foldDisplay) differences() {
-	slices.SortStableFunc(d.groups, func(a, b fold.Group) int { return len(b.Hosts) - len(a.Hosts) })
+	d.sort()
 	common := slices.IndexFunc(d.groups, func(g fold.Group) bool { return !g.Empty() })
 	if common < 0 {
 		return
