@@ -74,12 +74,12 @@ rename:
 	@test -n "$(MODULE)" || { echo "rename: say which: make rename MODULE=host/path" >&2; exit 2; }
 	$(GO) run ./tools/rename "$(MODULE)"
 
-# Everything, with the race detector. What takes longest begins first, and three packages run at a time, since tests wait a lot: two minutes less on two cores.
+# Everything, with the race detector. What takes longest begins first, and four packages run at a time, since tests wait a lot: two minutes less on two cores.
 test:
 	bash .ci/prepare
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	$(VET) ./...
-	$(GO) test -race -p 3 -parallel 8 -timeout 20m ./test/login ./cmd/fleetssh ./test/... ./...
+	$(GO) test -race -p 4 -parallel 8 -timeout 20m ./test/login ./cmd/fleetssh ./test/... ./...
 
 # Style and import rules, and whether everything, tests included, compiles on the systems of dist and on OpenBSD. The linter has a module of its own and takes minutes to build the first time.
 lint:

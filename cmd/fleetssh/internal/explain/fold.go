@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -18,6 +19,7 @@ type Explanations struct {
 	Origins Origins
 	Verbose bool // each host has an explanation of its own, as soon as it is added
 
+	limit  int // of hosts and groups that are held back; zero: maxHeld
 	hosts  []explanation
 	groups fold.Texts[int] // positions in hosts, by the keys of all lines
 	all    int             // hosts
@@ -44,12 +46,13 @@ func (x *Explanations) Add(label string, plans []fleetssh.Plan, config []selecti
 	if x.ways == nil {
 		x.ways = make(map[string]bool)
 	}
-	if len(x.ways) < maxHeld {
+	limit := cmp.Or(x.limit, maxHeld)
+	if len(x.ways) < limit {
 		x.ways[keys.String()] = true
 	}
 	x.all++
 	x.groups.Add(keys.String(), len(x.hosts))
-	if x.hosts = append(x.hosts, e); len(x.hosts) == maxHeld {
+	if x.hosts = append(x.hosts, e); len(x.hosts) == limit {
 		x.flush()
 	}
 }

@@ -135,7 +135,7 @@ func (v *View) Start() (err error) {
 	}
 	v.fleet.amount, v.fleet.success = c.Amount, cmp.Or(c.Success, v.fleet.success)
 	v.program = tea.NewProgram(&program{v: v, model: newModel(v.fleet, width, height)},
-		tea.WithInput(c.In), tea.WithOutput(c.Out), tea.WithColorProfile(profile), tea.WithoutSignalHandler(), tea.WithFPS(framesPerSecond))
+		tea.WithInput(keyboard{c.In, v.gone}), tea.WithOutput(c.Out), tea.WithColorProfile(profile), tea.WithoutSignalHandler(), tea.WithFPS(framesPerSecond))
 	v.shown = time.Now()
 	v.uncover = c.Screen.SetCover(termline.Cover{Leave: v.leave, Return: v.comeBack, Notice: v.tell})
 	go v.run()
@@ -164,6 +164,13 @@ func (v *View) run() {
 	case !over:
 		v.Screen.Message("fleetssh: the view is closed, the run continues")
 	}
+}
+
+// gone closes the view because the terminal is gone. If HUP is ignored, as with nohup, nothing else would,
+// and after the end of the run the view would wait for a key for ever.
+func (v *View) gone() {
+	v.leaving.Store(true)
+	go v.program.Quit() // the reader that calls this must return before the program ends
 }
 
 // over reports whether the run has ended.

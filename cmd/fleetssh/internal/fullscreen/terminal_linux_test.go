@@ -15,6 +15,7 @@ import (
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
+	"fleetssh"
 	"fleetssh/cmd/fleetssh/internal/results"
 	"fleetssh/cmd/fleetssh/internal/selection"
 	"fleetssh/cmd/fleetssh/internal/termline"
@@ -76,6 +77,10 @@ func (x *terminal) resize(width, height int) {
 	x.screen.Resize(width, height)
 	x.mu.Unlock()
 	if err := pty.Setsize(x.master, &pty.Winsize{Rows: uint16(height), Cols: uint16(width)}); err != nil {
+		x.t.Fatal(err)
+	}
+	// pty sets it to blocking mode, in which Close does not end a read.
+	if err := unix.SetNonblock(int(x.master.Fd()), true); err != nil {
 		x.t.Fatal(err)
 	}
 	// It is not the controlling terminal of the test, whose processes the kernel would tell.
@@ -261,6 +266,29 @@ func TestQuestionAtTheStart(t *testing.T) {
 		t.Errorf("the screen shows %q", rows)
 	}
 	v.comeBack()
+}
+
+// A view whose terminal is gone ends without a signal: HUP may be ignored. That must not wait for a key.
+func TestViewWithoutTerminal(t *testing.T) {
+	x := newTerminal(t, 80, 24)
+	v := startView(t, x, nil)
+	x.awaitText("0 of 3 hosts done")
+	for i := range 3 {
+		v.Finished(&results.Result{Index: i, OK: true, Outcome: fleetssh.Outcome{Kind: fleetssh.Exited}})
+	}
+	waited := make(chan struct{})
+	go func() {
+		defer close(waited)
+		v.Wait()
+		v.End()
+	}()
+	x.awaitText("ended after")
+	x.master.Close()
+	select {
+	case <-waited:
+	case <-time.After(sshdtest.Patience):
+		t.Fatal("the view waits for a key")
+	}
 }
 
 // A question takes the place of the view, and is not lost in it.
