@@ -27,7 +27,7 @@ type tab struct {
 	ctx context.Context
 }
 
-// openPage shows a page in a real browser. Where there is none, it skips the test.
+// openPage shows a page in a real browser.
 func openPage(t *testing.T, d Data) *tab {
 	t.Helper()
 	program := ""
@@ -38,7 +38,7 @@ func openPage(t *testing.T, d Data) *tab {
 		}
 	}
 	if program == "" {
-		t.Skip("there is no Chromium: .ci/prepare installs it")
+		t.Fatal("there is no Chromium: .ci/prepare installs it")
 	}
 	file := filepath.Join(t.TempDir(), "page.html")
 	if err := os.WriteFile(file, []byte(write(t, d)), 0o600); err != nil {

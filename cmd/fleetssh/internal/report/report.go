@@ -85,8 +85,7 @@ type Stderr struct {
 	More  int // how many other texts are not shown, if it is positive
 }
 
-// Batch is a batch of hosts. The next one begins when it has taken its time, its gates theirs, and
-// fleetssh has waited.
+// Batch is a batch of hosts. The next one begins after it, its gates, and the pause or the question.
 type Batch struct {
 	Number, Hosts, OK, Failed int
 	From, Took, Gates, Waited time.Duration

@@ -231,8 +231,8 @@ func (k *SSHConfig) Lines(e *Host, login string) ([]ConfigLine, error) {
 	return lines, nil
 }
 
-// CheckConfig returns an error if the file of -F cannot be read. Verbs that contact no host need only the
-// names in it, which nobody would miss.
+// CheckConfig returns an error if the file of -F cannot be read. A verb that contacts no host would
+// otherwise show a selection without the hosts of that file.
 func (f *ExprFlags) CheckConfig() error {
 	if f.Config == "" {
 		return nil
